@@ -1,0 +1,19 @@
+//! `sandbox` runs ONE untrusted command without any privilege, under strict caps on time, memory, processes, disk and
+//! output, and says truthfully what happened.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic))]
+
+#[cfg(feature = "cli")]
+pub mod cli;
+mod error;
+pub mod host;
+pub mod plan;
+pub mod report;
+pub mod spec;
+pub mod wire;
+
+pub use error::{Error, Kind};
+pub use host::Host;
+pub use plan::{Plan, plan};
+pub use report::{Report, Status};
+pub use spec::{Bytes, Cap, Millis, Spec};
