@@ -10,6 +10,7 @@ pub mod host;
 pub mod plan;
 pub mod report;
 pub mod spec;
+mod sys;
 pub mod wire;
 
 pub use error::{Error, Kind};

@@ -1,9 +1,15 @@
 //! What this machine let us do when we tried it. Facts only: no decision, no wish, no version number taken as proof.
 
 pub mod cgroup;
+mod place;
 mod probe;
+mod refusal;
+mod remedy;
 
 pub use cgroup::CgroupFacts;
+pub use place::{Place, PlaceKind, Traces};
+pub use probe::Refusal;
+pub use refusal::{Diagnosis, Stage, diagnose, explain_refusal};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
