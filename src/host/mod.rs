@@ -105,7 +105,7 @@ pub enum SystemKind {
 
 /// The system paths that are shown by default: programs and libraries, and of `/etc` what loaders, runtimes, certificates
 /// and the time zone need, nothing that names users or holds secrets.
-pub const SYSTEM: [&str; 40] = [
+pub const SYSTEM: [&str; 41] = [
     "/usr",
     "/bin",
     "/sbin",
@@ -145,5 +145,6 @@ pub const SYSTEM: [&str; 40] = [
     "/etc/ghc",
     "/etc/fpc.cfg",
     "/etc/mime.types",
+    "/etc/resolv.conf",
     "/etc/terminfo",
 ];

@@ -1,6 +1,5 @@
 //! Small questions to the kernel that change nothing: uname(2), sched_getaffinity(2), getrlimit(2), sysinfo(2), the Landlock
 //! level, and whether tmpfs has user extended attributes.
-#![allow(unsafe_code)]
 
 use nix::errno::Errno;
 use std::ffi::CStr;

@@ -3,7 +3,6 @@
 //!
 //! May be called from a threaded program: between clone and exit the child makes system calls on memory that was prepared
 //! before, and nothing else. It has no exit signal, so that no wait(2) of the caller's sees it.
-#![allow(unsafe_code)]
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
