@@ -1,10 +1,12 @@
 //! What went wrong on our side, in words a person can act on. A payload that fails is no `Error`: it is an `Outcome`.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 
 /// Which of the documented exit codes an error maps to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Kind {
     /// The words of the request are off (exit 2).
