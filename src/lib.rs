@@ -9,11 +9,14 @@ mod error;
 pub mod host;
 pub mod plan;
 pub mod report;
+mod runner;
 pub mod spec;
+mod sys;
 pub mod wire;
 
 pub use error::{Error, Kind};
 pub use host::Host;
 pub use plan::{Plan, plan};
 pub use report::{Report, Status};
+pub use runner::{Runner, Running};
 pub use spec::{Bytes, Cap, Millis, Spec};

@@ -5,6 +5,7 @@ pub mod limits;
 mod lockdown;
 mod rootfs;
 pub mod step;
+pub mod words;
 
 pub use limits::{CgroupPlan, Watch};
 pub use step::Step;
