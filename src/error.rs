@@ -128,6 +128,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.doing)?;
         match (self.errno, &self.cause) {
+            // Words that say more than the kernel's text for the errno.
+            (Some(errno), Some(cause)) if !cause.is::<io::Error>() && !cause.is::<nix::errno::Errno>() => {
+                write!(f, ": {cause} ({})", errno_name(errno))
+            }
             (Some(errno), _) => write!(f, ": {} ({})", errno_text(errno), errno_name(errno)),
             (None, Some(cause)) => write!(f, ": {cause}"),
             (None, None) => Ok(()),
@@ -149,5 +153,8 @@ mod tests {
     fn sentence_names_the_cause_and_the_errno_once() {
         let error = Error::sandbox("cannot open /x").errno(libc::ENOENT);
         assert_eq!(error.to_string(), "cannot open /x: no such file or directory (ENOENT)");
+        let error = Error::sandbox("cannot open /x").errno(libc::EPERM).because("a filter refuses it");
+        assert_eq!(error.to_string(), "cannot open /x: a filter refuses it (EPERM)");
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
     }
 }

@@ -3,6 +3,7 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic))]
 
+mod child;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod error;
@@ -11,6 +12,7 @@ pub mod plan;
 pub mod report;
 mod runner;
 pub mod spec;
+#[allow(unsafe_code)]
 mod sys;
 pub mod wire;
 

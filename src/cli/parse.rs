@@ -104,7 +104,9 @@ pub(super) fn usage_error(error: &clap::Error, command: &str) -> Error {
         }
         ErrorKind::UnknownArgument => {
             let unknown = Error::usage(format!("there is no option '{flag}'"));
-            match text(error, ContextKind::SuggestedArg) {
+            // Clap's likeness takes --ro for near to --frobnicate.
+            let alike = |near: &String| near.len().abs_diff(flag.len()) <= 3 || near.starts_with(flag);
+            match text(error, ContextKind::SuggestedArg).filter(alike) {
                 Some(near) => unknown.hint(format!("did you mean {near}?")),
                 None => unknown.hint(see_help),
             }

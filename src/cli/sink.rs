@@ -152,7 +152,8 @@ fn cannot_write(place: &str, cause: io::Error) -> Error {
 
 fn open_descriptor(number: i32) -> Result<File, Error> {
     let cannot = || Error::usage(format!("cannot write the report to descriptor {number}"));
-    let hint = format!("open it in the shell: sandbox run --report-fd {number} … {number}>report.json");
+    let free = number.max(3);
+    let hint = format!("open one in the shell: sandbox run --report-fd {free} … {free}>report.json");
     let copy: OwnedFd = sys::inherited::duplicate(number).map_err(|e| cannot().because(e).hint(&*hint))?;
     let flags = fcntl(&copy, FcntlArg::F_GETFL).map_err(|e| cannot().because(e))?;
     if OFlag::from_bits_retain(flags) & OFlag::O_ACCMODE == OFlag::O_RDONLY {
@@ -172,6 +173,7 @@ fn open_file(path: &Path) -> Result<File, Error> {
             Some(libc::ELOOP) => "name the file that the link leads to, or hand over an open one with --report-fd N",
             Some(libc::ENXIO) => "start the reader of this pipe first, or hand over an open one with --report-fd N",
             Some(libc::ENOENT) => "make its directory first",
+            Some(libc::EISDIR) => "name a file in it",
             _ => "choose a place that you may write to",
         };
         cannot().because(error).hint(hint)

@@ -47,7 +47,7 @@ where
     }
     // A minus is read as an option by most commands: say what is wrong with it before the unit's own complaint.
     if text.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
-        return Err(BadWord(format!("'{text}' is negative: write 0 for none of it, or 'unlimited'")));
+        return Err(BadWord(format!("'{text}' is negative: write a number without a minus, or 'unlimited'")));
     }
     text.parse().map_err(|e: T::Err| BadWord(e.to_string()))
 }

@@ -39,7 +39,9 @@ pub fn describe_with(step: &Step, trees: &[HostTree]) -> String {
         Step::Hostname(name) => format!("set the host name {}", shown(name)),
         Step::SealRoot => "make the new root read-only".to_owned(),
         Step::Pivot => "make it the root, and let go of the host's".to_owned(),
-        Step::Open { path, slot } => format!("open {} for {}", shown(path), slot_words(*slot)),
+        Step::Open { path, slot } => format!("open the throw-away {} as {}", shown(path), slot_words(*slot)),
+        Step::OpenInside { path, slot } => format!("open {} inside as {}", inside(path), slot_words(*slot)),
+        Step::WatchProc => "mount a /proc of its own for the supervisor to look at".to_owned(),
         Step::OpenUserNamespace => "open the user namespace for the supervisor".to_owned(),
         Step::Hand(slots) => {
             let what: Vec<_> = slots.iter().map(|slot| slot_words(*slot)).collect();
@@ -134,7 +136,8 @@ fn slot_words(slot: Slot) -> String {
         Slot::SCRATCH => "the throw-away tmpfs".to_owned(),
         Slot::ROOT => "the new root".to_owned(),
         Slot::BOX => "the work directory".to_owned(),
-        Slot::PROC => "/proc".to_owned(),
+        Slot::WATCH => "the supervisor's /proc".to_owned(),
+        Slot::INSIDE => "the finished root".to_owned(),
         Slot::USER_NS => "the user namespace".to_owned(),
         Slot::UPPER => "the overlay's upper directory".to_owned(),
         Slot(number) => format!("slot {number}"),
