@@ -231,7 +231,12 @@ fn limit_row(row: &Enforcement, overflow: Overflow) -> [String; 5] {
         Scope::Stream => "each stream",
         Scope::None => "",
     };
-    let breach = if row.value.is_none() && row.limit != Limit::CpuSet { "" } else { at_limit(row.limit, overflow) };
+    let breach = match (row.value, &row.mechanism) {
+        (Some(_), None) => "nothing",
+        (None, None) => "",
+        (None, Some(_)) if row.limit != Limit::CpuSet => "",
+        (_, Some(_)) => at_limit(row.limit, overflow),
+    };
     [name(row.limit), allowed(row), enforcer(row), of.to_owned(), breach.to_owned()]
 }
 
@@ -252,5 +257,116 @@ fn at_limit(limit: Limit, overflow: Overflow) -> &'static str {
         (Limit::Core, _) => "no core file is kept",
         (Limit::Cpus, _) => "it runs slower",
         (Limit::CpuSet, _) => "it runs on no other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{CgroupPlan, IdMap, Watch};
+    use crate::spec::Work;
+
+    fn row(limit: Limit, value: Option<u64>, mechanism: Option<&str>, scope: Scope) -> Enforcement {
+        Enforcement {
+            limit,
+            value,
+            mechanism: mechanism.map(str::to_owned),
+            scope,
+            kernel: true,
+            note: None,
+            clamped_by: None,
+            evadable: false,
+        }
+    }
+
+    fn example() -> Plan {
+        Plan {
+            namespaces: 0,
+            id_map: IdMap {
+                inner_uid: 1000,
+                outer_uid: 54321,
+                inner_gid: 1000,
+                outer_gid: 54321,
+                deny_setgroups: true,
+            },
+            host_trees: Vec::new(),
+            room: vec![Step::Scratch { bytes: 256 << 20, inodes: 0 }, Step::Proc { target: c"proc".into() }],
+            payload: vec![Step::Session, Step::NoNewPrivileges],
+            copy_work: None,
+            cgroup: CgroupPlan::default(),
+            watch: Watch::default(),
+            watchdog_ns: None,
+            enforcements: vec![
+                row(Limit::Memory, Some(512 << 20), Some("cgroup2 memory.max"), Scope::Tree),
+                Enforcement {
+                    evadable: true,
+                    note: Some("no cgroup here".to_owned()),
+                    ..row(Limit::CpuTime, Some(10_000_000_000), Some("polling"), Scope::Tree)
+                },
+                row(Limit::WallTime, None, None, Scope::None),
+                row(Limit::Processes, Some(128), None, Scope::None),
+            ],
+            isolation: Isolation {
+                namespaces: vec!["user".to_owned(), "pid".to_owned()],
+                landlock_abi: Some(7),
+                policy: "default".to_owned(),
+                proc: "own".to_owned(),
+                network: "none".to_owned(),
+                work: "overlay".to_owned(),
+                ..Isolation::default()
+            },
+            shown: vec![Shown { outside: "/srv/in".into(), inside: "/box/in".into(), writable: true }],
+            collect: Vec::new(),
+            work: Some("/srv/work".into()),
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_plan_reads_as_a_table_and_two_lists() {
+        let spec = Spec::new(["./prog", "a\x1bb"]).work(Work::Empty);
+        assert_eq!(
+            in_words(&spec, &example()),
+            "\
+command       ./prog a\\u{1b}b
+identity      uid 1000 inside is 54321 outside, gid 1000 is 54321
+namespaces    user, pid
+network       none
+system calls  policy default
+Landlock      level 7
+/proc         own
+/box          /srv/work, overlay
+
+Limits
+  limit      value      enforced by         of             at the limit
+  memory     512 MiB    cgroup2 memory.max  all processes  ended: memory-limit
+  cpu time   10 s       polling, evadable   all processes  ended: cpu-time-limit
+  wall time  unlimited
+  processes  128        not enforced                       nothing
+
+About these limits
+  cpu time: no cgroup here
+
+Shown inside, and what it is outside
+  /box/in  /srv/in  writes reach the host
+
+Steps that make the room
+    1  mount a tmpfs for all throw-away places (256 MiB)
+    2  mount a fresh /proc at /proc
+
+Steps that make the payload
+    1  start a session without a terminal
+    2  rule out new privileges
+"
+        );
+    }
+
+    #[test]
+    fn the_plan_in_json_has_the_same_steps() {
+        let json = in_json(&Spec::new(["./prog"]), &example()).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["payload"][0], "start a session without a terminal");
+        assert_eq!(value["job"]["command"][0], "./prog");
+        assert_eq!(value["shown"][0]["outside"], "/srv/in");
     }
 }
