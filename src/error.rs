@@ -19,6 +19,18 @@ pub enum Kind {
     NotFound,
 }
 
+impl Kind {
+    /// 2, 125, 126 or 127.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Usage => 2,
+            Kind::Sandbox => 125,
+            Kind::NotExecutable => 126,
+            Kind::NotFound => 127,
+        }
+    }
+}
+
 /// An error of the sandbox itself: `cannot <verb> <object>: <cause> (<ERRNO>)`, and one hint that can be done.
 ///
 /// `Display` gives the sentence without the `sandbox: ` prefix and without the hint, on one line.
@@ -91,12 +103,7 @@ impl Error {
 
     /// 2, 125, 126 or 127.
     pub fn exit_code(&self) -> u8 {
-        match self.kind {
-            Kind::Usage => 2,
-            Kind::Sandbox => 125,
-            Kind::NotExecutable => 126,
-            Kind::NotFound => 127,
-        }
+        self.kind.exit_code()
     }
 }
 
