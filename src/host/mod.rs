@@ -5,6 +5,7 @@ mod place;
 mod probe;
 mod refusal;
 mod remedy;
+mod trial;
 
 pub use cgroup::CgroupFacts;
 pub use place::{Place, PlaceKind, Traces};
