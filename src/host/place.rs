@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The kind of place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(tag = "kind", content = "name", rename_all = "kebab-case")]
 pub enum PlaceKind {
     /// A Docker container.
     Docker,
@@ -39,6 +39,7 @@ pub enum PlaceKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The kind.
+    #[serde(flatten)]
     pub kind: PlaceKind,
     /// Our effective uid.
     pub uid: u32,

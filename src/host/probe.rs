@@ -51,31 +51,22 @@ impl Host {
         let answers = trial::try_everything(ids, TRIALS)
             .map_err(|errno| Error::sandbox("cannot try out what this machine can do").because(errno))?;
         let refusals = refusals(&answers);
-        let fact = |stages: &[Stage]| match refusals.iter().find(|refusal| stages.contains(&refusal.stage)) {
+        let fact = |of: &dyn Fn(Stage) -> bool| match refusals.iter().find(|refusal| of(refusal.stage)) {
             None => Fact::Works,
             Some(refusal) => refused(refusal.errno, diagnose(refusal.stage, refusal.errno, place).sentence()),
         };
-        host.user_namespaces = fact(&[
-            Stage::Clone,
-            Stage::PidNamespace,
-            Stage::IdMap,
-            Stage::Identity,
-            Stage::Mount,
-            Stage::Namespace,
-            Stage::Net,
-            Stage::Seccomp,
-        ]);
+        host.user_namespaces = fact(&Stage::needed);
         // What could not be tried because something before it was refused is no fact about itself.
         let tried = |point: Point, fact: Fact| match answers.get(point) {
             Answer::NotReached => refused(0, "not tried: what it needs is refused already".to_owned()),
             Answer::Silent | Answer::Works | Answer::Refused(_) => fact,
         };
-        host.overlay = tried(Point::Overlay, fact(&[Stage::Overlay]));
-        host.fresh_proc = tried(Point::Proc, fact(&[Stage::Proc]));
-        host.seccomp_notify = tried(Point::Listener, fact(&[Stage::Listener]));
-        host.perf_clock = tried(Point::PerfClock, fact(&[Stage::PerfClock]));
+        host.overlay = tried(Point::Overlay, fact(&|stage| stage == Stage::Overlay));
+        host.fresh_proc = tried(Point::Proc, fact(&|stage| stage == Stage::Proc));
+        host.seccomp_notify = tried(Point::Listener, fact(&|stage| stage == Stage::Listener));
+        host.perf_clock = tried(Point::PerfClock, fact(&|stage| stage == Stage::PerfClock));
         if privileged {
-            host.idmapped_mounts = tried(Point::IdMappedMount, fact(&[Stage::IdMappedMount]));
+            host.idmapped_mounts = tried(Point::IdMappedMount, fact(&|stage| stage == Stage::IdMappedMount));
         }
         if host.landlock_abi > 0 && refusals.iter().any(|refusal| refusal.stage == Stage::Landlock) {
             host.landlock_abi = 0;

@@ -43,7 +43,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Without this nothing runs; the rest has something weaker to fall back to.
+    /// Without this nothing runs. The rest has something weaker to fall back to, or is needed by some runs only.
     pub fn needed(self) -> bool {
         match self {
             Stage::Clone
@@ -53,11 +53,14 @@ impl Stage {
             | Stage::IdMap
             | Stage::Identity
             | Stage::Mount
-            | Stage::Seccomp
-            | Stage::IdMappedMount => true,
-            Stage::Overlay | Stage::Proc | Stage::Cgroup | Stage::Landlock | Stage::Listener | Stage::PerfClock => {
-                false
-            }
+            | Stage::Seccomp => true,
+            Stage::Overlay
+            | Stage::Proc
+            | Stage::Cgroup
+            | Stage::Landlock
+            | Stage::Listener
+            | Stage::IdMappedMount
+            | Stage::PerfClock => false,
         }
     }
 
@@ -119,9 +122,14 @@ pub struct Diagnosis {
 impl Diagnosis {
     /// One sentence: what cannot be done and why, with the errno.
     pub fn sentence(&self) -> String {
+        format!("{}: {}", self.stage.doing(), self.cause_with_errno())
+    }
+
+    /// The cause, with the errno where there was one.
+    pub fn cause_with_errno(&self) -> String {
         match self.errno {
-            0 => format!("{}: {}", self.stage.doing(), self.cause),
-            errno => format!("{}: {} ({})", self.stage.doing(), self.cause, errno_name(errno)),
+            0 => self.cause.clone(),
+            errno => format!("{} ({})", self.cause, errno_name(errno)),
         }
     }
 }
@@ -161,6 +169,11 @@ pub fn diagnose(stage: Stage, errno: i32, place: &Place) -> Diagnosis {
         (Stage::PerfClock, errno) => perf_clock(errno, place),
     };
     Diagnosis { stage, errno, cause, fix }
+}
+
+/// The diagnosis of a machine where limits fall to weaker mechanisms, for the reason that the cgroup probe found.
+pub fn diagnose_weak_limits(why: &str, place: &Place) -> Diagnosis {
+    Diagnosis { stage: Stage::Cgroup, errno: 0, cause: why.to_owned(), fix: Some(remedy::cgroup(place)) }
 }
 
 /// A cause, and a fix where there is one.
