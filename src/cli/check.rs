@@ -220,7 +220,7 @@ fn isolation(host: &Host) -> Vec<[String; 2]> {
         0 => "none".to_owned(),
         level => format!("level {level}"),
     };
-    let mut rows = vec![("namespaces", namespaces), ("Landlock", landlock)];
+    let mut rows = vec![("user namespaces", namespaces), ("Landlock", landlock)];
     if host.user_namespaces.works() {
         let notified =
             choose(host.seccomp_notify.works(), "yes, refused calls are listed", "yes, refused calls are not listed");

@@ -231,6 +231,12 @@ fn namespaces(stage: Stage, errno: Errno, place: &Place) -> Finding {
     if place.inside_a_sandbox() {
         return finding("already inside a sandbox that refuses user namespaces", "start it outside that sandbox");
     }
+    if place.unmapped {
+        return finding(
+            "our own ids are not mapped in this user namespace",
+            "give it a map: unshare --map-current-user, or write its uid_map and gid_map",
+        );
+    }
     if stage == Stage::Clone && place.userns_clone_off && place.uid != 0 {
         return finding(
             "kernel.unprivileged_userns_clone is 0",
@@ -254,6 +260,12 @@ fn namespaces(stage: Stage, errno: Errno, place: &Place) -> Finding {
     }
     if place.filtered {
         return finding("a system-call filter on this process refuses it", "start it outside that filter");
+    }
+    if errno == Errno::EPERM && !place.proc {
+        return finding(
+            "a chroot or a filter refuses it, and without /proc it cannot be told which",
+            "run it outside the chroot; or mount -t proc proc /proc, to be told more",
+        );
     }
     unknown(errno)
 }
@@ -287,14 +299,7 @@ fn security_module(errno: Errno, place: &Place) -> Option<Finding> {
         return Some((cause, fix));
     }
     if errno == Errno::EACCES && place.selinux {
-        let fix = match place.kind {
-            PlaceKind::Docker => "docker run --security-opt label=disable …",
-            PlaceKind::Podman => "podman run --security-opt label=disable …",
-            _ => {
-                "sudo ausearch -m AVC -ts recent | audit2allow -M sandbox && sudo semodule -i sandbox.pp   (read sandbox.te first)"
-            }
-        };
-        return Some(finding("SELinux forbids it", fix));
+        return Some(("SELinux forbids it".to_owned(), Some(remedy::selinux(place))));
     }
     if errno == Errno::EACCES && !place.is_container() {
         // No profile on us and no sysctl: AppArmor's mediation since 6.12 refuses what has none as well.
@@ -334,23 +339,20 @@ fn ids(errno: Errno, place: &Place) -> Finding {
             Some(format!("chmod a+r {}", place.program_word())),
         );
     }
+    if errno == Errno::ENOENT {
+        return finding("/proc is not mounted here", "mount -t proc proc /proc");
+    }
     if errno == Errno::EPERM && place.uid == 0 {
         return if place.lone_id {
             finding(
                 "root of this user namespace has no second id to give to the payload",
-                "run it outside that user namespace, or in one with a range of ids (podman unshare, newuidmap)",
+                "run it outside that user namespace, or in one with a range of ids (podman unshare)",
             )
         } else {
-            let cause = "root without CAP_SETUID and CAP_SETGID cannot give the payload another id";
-            let fix = match place.kind {
-                PlaceKind::Docker => {
-                    "docker run --cap-add SETUID --cap-add SETGID …\ncompose: cap_add: [SETUID, SETGID]"
-                }
-                PlaceKind::Podman => "podman run --cap-add SETUID --cap-add SETGID …",
-                PlaceKind::Kubernetes => "its container: securityContext: {capabilities: {add: [SETUID, SETGID]}}",
-                _ => return (cause.to_owned(), Some(remedy::ordinary_user(place))),
-            };
-            finding(cause, fix)
+            (
+                "root without CAP_SETUID and CAP_SETGID cannot give the payload another id".to_owned(),
+                Some(remedy::id_capabilities(place)),
+            )
         };
     }
     mounts(errno, place)
@@ -485,3 +487,6 @@ fn perf_clock(errno: Errno, place: &Place) -> Finding {
         (other, _) => (errno_text(other as i32), None),
     }
 }
+
+#[cfg(test)]
+mod tests;
