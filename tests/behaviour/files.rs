@@ -106,8 +106,8 @@ fn a_read_only_path_cannot_be_written(place: &Place) {
         place.run(&["--ro", inside, "sh", "-c", &script]).output();
         assert_eq!(place.read("data/file"), "precious");
         assert!(!place.path("data/new").exists());
-        let script = format!("echo x >{path}/file");
-        assert_ne!(place.run(&["--ro", inside, "sh", "-c", &script]).output().code, 0, "{inside} can be written");
+        let script = format!("(echo x >{path}/file) 2>/dev/null || cat {path}/file");
+        place.run(&["--ro", inside, "sh", "-c", &script]).output().assert_ok().assert_said("precious");
     }
 }
 
@@ -273,8 +273,8 @@ fn a_current_directory_with_any_name_works(place: &Place) {
 
 fn system_directories_are_read_only(place: &Place) {
     for dir in ["/", "/usr", "/usr/bin", "/bin", "/etc", "/lib", "/dev", "/proc", "/sbin", "/opt", "/home"] {
-        let output = place.run(&["sh", "-c", &format!("echo x >{dir}/made-by-a-test")]).output();
-        assert_ne!(output.code, 0, "{dir} can be written");
+        let script = format!("(echo x >{dir}/made-by-a-test) 2>/dev/null || echo refused");
+        place.run(&["sh", "-c", &script]).output().assert_ok().assert_said("refused\n");
     }
 }
 
@@ -289,14 +289,9 @@ fn of_etc_only_what_programs_need_is_there(place: &Place) {
 }
 
 fn home_and_var_and_root_are_not_there(place: &Place) {
-    let output = place
-        .run(&[
-            "sh",
-            "-c",
-            "ls -A /home /root /var /mnt /media /srv /boot /sys /run 2>/dev/null | grep -v ':$' | grep .",
-        ])
-        .output();
-    output.assert_said("");
+    let script =
+        "ls -A /home /root /var /mnt /media /srv /boot /sys /run 2>/dev/null | grep -v ':$' | grep .; echo listed";
+    place.run(&["sh", "-c", script]).output().assert_ok().assert_said("listed\n");
 }
 
 fn tmp_is_private_and_empty(place: &Place) {
@@ -314,7 +309,7 @@ fn a_link_in_the_work_directory_does_not_lead_out(place: &Place) {
     symlink("../outside", place.path("work/up")).expect("a link");
     for name in ["link", "shadow", "up"] {
         let output = place.run(&["--dir", "work", "cat", name]).output();
-        assert_ne!(output.code, 0, "{name} leads to {}", output.said());
+        assert!(output.code == 1 && output.said().is_empty(), "{name} leads to {}", output.said());
     }
     // A mount point that is a link on the host.
     symlink(place.path("work"), place.path("alias")).expect("a link");

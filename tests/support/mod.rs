@@ -5,7 +5,7 @@
 //! of its own (this very program, started again), so that a trial can hang, crash or change its uid without harm.
 
 // Each test program uses its own part of this.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 pub(crate) mod call;
 pub(crate) mod feature;
