@@ -65,6 +65,8 @@ pub struct Watch {
     pub poll_memory_bytes: Option<u64>,
     /// The memory limit whatever enforces it, for the report.
     pub memory_bytes: Option<u64>,
+    /// Whether CPU time is had by looking at processes, for want of a cgroup's account.
+    pub poll_cpu: bool,
     /// CPUs that the payload could use at once.
     pub cpus: u32,
 }
