@@ -263,6 +263,8 @@ fn at_limit(limit: Limit, overflow: Overflow) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::filter::Setting;
+    use crate::spec::Network;
     use crate::plan::{CgroupPlan, IdMap, Watch};
     use crate::spec::Work;
 
@@ -281,6 +283,7 @@ mod tests {
 
     fn example() -> Plan {
         Plan {
+            setting: Setting { network: Network::None, refuse_memfd: false, notify: true },
             namespaces: 0,
             id_map: IdMap {
                 inner_uid: 1000,
