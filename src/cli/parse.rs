@@ -52,10 +52,12 @@ pub(super) fn subcommand<A: Args>(
     words: &[OsString],
     run: impl FnOnce(A, &ArgMatches) -> Result<ExitCode, Error>,
 ) -> ExitCode {
-    let mut grammar = grammar::<A>(name);
-    let matches = match split(&mut grammar, words) {
+    let mut grammar = grammar::<A>(name).bin_name(format!("sandbox {name}"));
+    let matches = match grammar.try_get_matches_from_mut(words) {
         Ok(matches) => matches,
-        Err(error) => return fail(&error),
+        // Of a subcommand beneath this one.
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => return print(&error.to_string()),
+        Err(error) => return fail(&usage_error(&error, name)),
     };
     if let Some(text) = help_wanted(grammar, &matches, help) {
         return print(&text);
