@@ -151,6 +151,7 @@ impl<'a> Interpreter<'a> {
                 self.hear(order::START)
             }
             Step::Filter(program) => at(0, seccomp::load_filter(program, MAIN_FLAGS)),
+            Step::Fault { errno, .. } => Err(At(0, *errno)),
             Step::Exec { candidates, .. } => self.exec(candidates),
         }
     }
