@@ -74,6 +74,8 @@ struct Run {
     overflow: Overflow,
     /// The wish for the end came twice: nobody waits for slow readers any more.
     impatient: bool,
+    /// We ended the run.
+    cut_short: bool,
     /// A process inside would not die.
     abandoned: bool,
     setup_ns: u64,
@@ -208,6 +210,7 @@ fn live(
         policy: spec.policy.clone(),
         overflow: spec.overflow,
         impatient: false,
+        cut_short: false,
         abandoned: false,
         setup_ns,
         spec: spec.clone(),
