@@ -284,7 +284,7 @@ fn kind(traces: &Traces, chroot: bool) -> PlaceKind {
 /// container's own name files.
 fn is_docker(traces: &Traces) -> bool {
     let mounted = |point: &str| traces.mountinfo.lines().any(|line| line.split(' ').nth(4) == Some(point));
-    let named = traces.mountinfo.is_empty() || mounted("/etc/hostname") || mounted("/etc/resolv.conf");
+    let named = mounted("/etc/hostname") || mounted("/etc/resolv.conf");
     traces.container == "docker" || (traces.dockerenv && named)
 }
 

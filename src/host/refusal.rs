@@ -261,13 +261,15 @@ fn namespaces(stage: Stage, errno: Errno, place: &Place) -> Finding {
     if place.filtered {
         return finding("a system-call filter on this process refuses it", "start it outside that filter");
     }
-    if errno == Errno::EPERM && !place.proc {
-        return finding(
+    match errno {
+        Errno::EPERM if !place.proc => finding(
             "a chroot or a filter refuses it, and without /proc it cannot be told which",
             "run it outside the chroot; or mount -t proc proc /proc, to be told more",
-        );
+        ),
+        // A chroot into a mount looks like no chroot; all else that answers EPERM was looked at above.
+        Errno::EPERM => finding("nothing visible forbids it, so this is most likely a chroot", "run it outside"),
+        other => unknown(other),
     }
-    unknown(errno)
 }
 
 fn filter_name(kind: &PlaceKind) -> &'static str {
@@ -478,6 +480,7 @@ fn idmapped_mount(errno: Errno, place: &Place) -> Finding {
 
 fn perf_clock(errno: Errno, place: &Place) -> Finding {
     match (errno, place.perf_event_paranoid) {
+        (Errno::EACCES, _) if !place.dumpable => ids(errno, place),
         (Errno::EACCES | Errno::EPERM, Some(level @ 3..)) => (
             format!("kernel.perf_event_paranoid is {level}"),
             Some("sudo sysctl -w kernel.perf_event_paranoid=2".to_owned()),

@@ -176,6 +176,7 @@ fn sysctls_limits_and_places_that_refuse_namespaces_are_named() {
     assert_found(Stage::Net, libc::ENOSPC, &some, "too many", "sysctl -a");
     let chroot = place(|t| t.schroot = true);
     assert_found(Stage::Clone, libc::EPERM, &chroot, "inside a chroot", "outside");
+    assert_found(Stage::Clone, libc::EPERM, &place(|_| ()), "most likely a chroot", "outside");
     let nested = place(|t| t.status = "NoNewPrivs:\t1\nSeccomp:\t2\n".to_owned());
     let cause = "already inside a sandbox that refuses user namespaces";
     assert_found(Stage::Clone, libc::EPERM, &nested, cause, "outside");
