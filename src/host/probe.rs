@@ -17,8 +17,17 @@ const OUTER_ID_FOR_ROOT: u32 = 65_533;
 /// How long all trials together may take.
 const TRIALS: Duration = Duration::from_secs(5);
 
-/// How many resource limits Linux numbers.
-const RESOURCES: u32 = 16;
+/// The limits that a run may have of its own, and so the caller's may be in the way of.
+const RESOURCES: [libc::c_uint; 8] = [
+    libc::RLIMIT_CPU as _,
+    libc::RLIMIT_FSIZE as _,
+    libc::RLIMIT_DATA as _,
+    libc::RLIMIT_STACK as _,
+    libc::RLIMIT_CORE as _,
+    libc::RLIMIT_NPROC as _,
+    libc::RLIMIT_NOFILE as _,
+    libc::RLIMIT_AS as _,
+];
 
 /// Something that this machine refused when it was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,12 +104,11 @@ fn look(cgroup: &CgroupChoice) -> Result<Host, Error> {
     };
     let (kernel, arch) = query::uname().map_err(asked("its name"))?;
     supported(&kernel, &arch)?;
-    let gid = nix::unistd::getegid();
-    let groups = nix::unistd::getgroups().map_err(asked("our groups"))?;
+    let gid = nix::unistd::getegid().as_raw();
     Ok(Host {
         uid: nix::unistd::geteuid().as_raw(),
-        gid: gid.as_raw(),
-        supplementary_groups: groups.iter().filter(|&&group| group != gid).count() as u32,
+        gid,
+        supplementary_groups: query::other_groups(gid).map_err(asked("our groups"))?,
         cwd: std::env::current_dir().ok(),
         home: std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from),
         cpus: query::affinity_count().map_err(asked("our CPUs"))?,
@@ -114,7 +122,7 @@ fn look(cgroup: &CgroupChoice) -> Result<Host, Error> {
         idmapped_mounts: Fact::Works,
         perf_clock: Fact::Works,
         cgroup: CgroupFacts::probe(cgroup)?,
-        hard_rlimits: (0..RESOURCES).filter_map(|number| Some((number, query::hard_limit(number)?))).collect(),
+        hard_rlimits: RESOURCES.into_iter().filter_map(|number| Some((number, query::hard_limit(number)?))).collect(),
         system: SYSTEM.iter().filter_map(|path| system_entry(Path::new(path))).collect(),
         kernel,
         arch,
