@@ -11,6 +11,7 @@ pub mod host;
 pub mod plan;
 pub mod report;
 pub mod spec;
+mod supervise;
 #[allow(unsafe_code)]
 mod sys;
 pub mod wire;
@@ -20,3 +21,4 @@ pub use host::Host;
 pub use plan::{Plan, plan};
 pub use report::{Report, Status};
 pub use spec::{Bytes, Cap, Millis, Spec};
+pub use supervise::{CancelHandle, Runner, Running};

@@ -6,6 +6,7 @@ use crate::host::{Diagnosis, Host, Place, Stage, diagnose, diagnose_weak_limits}
 use crate::plan::limits::plan_limits;
 use crate::plan::plan;
 use crate::report::{Enforcement, Scope};
+use super::parse::Help;
 use crate::spec::{Bytes, CgroupChoice, CpuRate, Limit, Millis, Spec, Work, parse_cgroup};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -18,6 +19,17 @@ use std::process::ExitCode;
 
 /// The schema number of `check --json`.
 const SCHEMA: u32 = 1;
+
+pub(super) const HELP: Help = Help {
+    about: "Say what this machine can do, what would enforce each limit, and how to mend what is missing.",
+    usage: "sandbox check [OPTIONS]",
+    short_end: "",
+    end: "\
+Exit code:
+  0    the default run works, and the kernel enforces its limits on memory, CPU time and processes
+  1    it works with weaker limits
+  125  it cannot run here",
+};
 
 /// The options of `sandbox check`.
 #[derive(Args, Debug)]
