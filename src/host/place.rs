@@ -228,7 +228,7 @@ impl Place {
         }
     }
 
-    /// A few words for a person, such as `a Docker container, as root`.
+    /// A few words for a person, to stand behind `in`: `a Docker container, as root`.
     pub fn words(&self) -> String {
         let place = match &self.kind {
             PlaceKind::Docker => "a Docker container".to_owned(),
@@ -242,7 +242,7 @@ impl Place {
             PlaceKind::Session(scope) => format!("a login session ({scope})"),
             PlaceKind::Service(unit) => format!("a systemd service ({unit})"),
             PlaceKind::UserManager => "a program of the user's systemd".to_owned(),
-            PlaceKind::Plain if self.inside_a_sandbox() => "inside another sandbox".to_owned(),
+            PlaceKind::Plain if self.inside_a_sandbox() => "another sandbox".to_owned(),
             PlaceKind::Plain => "no container".to_owned(),
         };
         let who = if self.uid == 0 { "root".to_owned() } else { format!("uid {}", self.uid) };

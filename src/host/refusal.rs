@@ -1,5 +1,6 @@
 //! From a stage and an errno to the cause and what mends it here. Pure: the same words serve `check` and a start that failed.
 
+use super::CgroupFacts;
 use super::place::{Place, PlaceKind};
 use super::remedy;
 use crate::error::{Error, errno_name, errno_text};
@@ -171,9 +172,13 @@ pub fn diagnose(stage: Stage, errno: i32, place: &Place) -> Diagnosis {
     Diagnosis { stage, errno, cause, fix }
 }
 
-/// The diagnosis of a machine where limits fall to weaker mechanisms, for the reason that the cgroup probe found.
-pub fn diagnose_weak_limits(why: &str, place: &Place) -> Diagnosis {
-    Diagnosis { stage: Stage::Cgroup, errno: 0, cause: why.to_owned(), fix: Some(remedy::cgroup(place)) }
+/// The diagnosis of a machine where limits fall to weaker mechanisms; `None` where the cgroup probe found nothing to mend.
+pub fn diagnose_weak_limits(facts: &CgroupFacts, place: &Place) -> Option<Diagnosis> {
+    let cause = facts.why_weak.clone()?;
+    // With part of a delegated tree in hand, what is wrong is in the tree, and the probe said what.
+    let of_place = || remedy::cgroup_of_place(place).filter(|_| facts.v2.is_none());
+    let fix = of_place().or_else(|| facts.fix.clone()).or_else(|| Some(remedy::cgroup(place)));
+    Some(Diagnosis { stage: Stage::Cgroup, errno: 0, cause, fix })
 }
 
 /// A cause, and a fix where there is one.

@@ -211,9 +211,12 @@ fn ids_that_cannot_be_mapped_have_their_reason() {
 
 #[test]
 fn cgroups_are_had_in_the_way_of_the_place() {
-    let weak = |change: &dyn Fn(&mut Traces)| {
-        diagnose_weak_limits("no cgroup is delegated", &place(|t| change(t))).fix.unwrap_or_default()
+    let mut facts = CgroupFacts { why_weak: Some("no cgroup is delegated".to_owned()), ..CgroupFacts::default() };
+    let found = |facts: &CgroupFacts, change: &dyn Fn(&mut Traces)| {
+        let found = diagnose_weak_limits(facts, &place(|t| change(t))).expect("the facts say why limits are weak");
+        found.fix.unwrap_or_default()
     };
+    let weak = |change: &dyn Fn(&mut Traces)| found(&facts, change);
     let session = |t: &mut Traces| {
         t.cgroup = "0::/user.slice/user-1000.slice/session-3.scope\n".into();
         t.systemd = true;
@@ -237,6 +240,11 @@ fn cgroups_are_had_in_the_way_of_the_place() {
     assert!(weak(&|_| ()).contains("sudo /usr/bin/sandbox"));
     assert!(weak(&|t| t.kubernetes = true).contains("cgroup_writable"));
     assert!(weak(&|t| t.containerenv = true).contains("unmask=ALL"));
+    assert!(diagnose_weak_limits(&CgroupFacts::default(), &place(|_| ())).is_none());
+    // What the probe found to type is better than a general remedy, but not than the place's own.
+    facts.fix = Some("mkdir there".to_owned());
+    assert_eq!(found(&facts, &|_| ()), "mkdir there");
+    assert!(found(&facts, &docker).contains("writable-cgroups=true"));
 }
 
 #[test]
