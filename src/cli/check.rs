@@ -1,5 +1,5 @@
-//! `sandbox check`: what this machine can do, what would enforce each limit of a default run, and for what is missing the
-//! cause and what to type here. Asks the library and lays out its answers; decides nothing.
+//! `sandbox check`: what this machine can do, what would enforce each limit of a default run, and for what is missing
+//! the cause and what to type here. Asks the library and lays out its answers; decides nothing.
 
 use super::figure::{allowed, plain};
 use super::parse::Help;
@@ -83,7 +83,8 @@ struct Checked {
     missing: Vec<Missing>,
 }
 
-/// The subcommand: 0 where the default run has kernel-enforced limits, 1 where it has weaker ones, 125 where it cannot run.
+/// The subcommand: 0 where the default run has kernel-enforced limits, 1 where it has weaker ones, 125 where it cannot
+/// run.
 ///
 /// # Errors
 /// The answer could not be printed.

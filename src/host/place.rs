@@ -255,7 +255,8 @@ impl Place {
     }
 }
 
-/// The more specific trace wins: a pod's container has Docker's traces too, and a container on WSL2 is mended as a container.
+/// The more specific trace wins: a pod's container has Docker's traces too, and a container on WSL2 is mended as a
+/// container.
 fn kind(traces: &Traces, chroot: bool) -> PlaceKind {
     let cgroup_names = |word: &str| traces.cgroup.lines().any(|line| line.contains(word));
     let version = traces.version.to_ascii_lowercase();

@@ -83,8 +83,8 @@ impl Host {
         Ok((host, refusals))
     }
 
-    /// Probes what a choice of the plan hangs on, for every run: some tens of microseconds, nothing forked. The rest counts as
-    /// working until a launch teaches otherwise.
+    /// Probes what a choice of the plan hangs on, for every run: some tens of microseconds, nothing forked. The rest
+    /// counts as working until a launch teaches otherwise.
     ///
     /// # Errors
     /// A kernel too old, an architecture we have no filter for, or a cgroup that was named and cannot be had.
@@ -138,8 +138,8 @@ fn listed_groups(gid: u32) -> Option<u32> {
     Some(groups.split_whitespace().filter(|&group| group != gid.to_string()).count() as u32)
 }
 
-/// An overlay marks removals by `user.*` attributes in its upper directory. On a tmpfs without them, which takes no mount to
-/// find out, it mounts and then answers EIO to the rmdir of an emptied lower directory.
+/// An overlay marks removals by `user.*` attributes in its upper directory. On a tmpfs without them, which takes no
+/// mount to find out, it mounts and then answers EIO to the rmdir of an emptied lower directory.
 fn overlay_on_tmpfs(xattr: Result<(), Errno>) -> Fact {
     match xattr {
         Ok(()) => Fact::Works,

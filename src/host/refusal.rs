@@ -1,4 +1,5 @@
-//! From a stage and an errno to the cause and what mends it here. Pure: the same words serve `check` and a start that failed.
+//! From a stage and an errno to the cause and what mends it here. Pure: the same words serve `check` and a start that
+//! failed.
 
 use super::CgroupFacts;
 use super::place::{Place, PlaceKind};
@@ -172,7 +173,8 @@ pub fn diagnose(stage: Stage, errno: i32, place: &Place) -> Diagnosis {
     Diagnosis { stage, errno, cause, fix }
 }
 
-/// The diagnosis of a machine where limits fall to weaker mechanisms; `None` where the cgroup probe found nothing to mend.
+/// The diagnosis of a machine where limits fall to weaker mechanisms; `None` where the cgroup probe found nothing to
+/// mend.
 pub fn diagnose_weak_limits(facts: &CgroupFacts, place: &Place) -> Option<Diagnosis> {
     let cause = facts.why_weak.clone()?;
     // With part of a delegated tree in hand, what is wrong is in the tree, and the probe said what.
@@ -230,7 +232,7 @@ fn namespaces(stage: Stage, errno: Errno, place: &Place) -> Finding {
     if place.chroot {
         return finding(
             "the kernel refuses user namespaces inside a chroot",
-            "run it outside, or enter the directory by pivot_root: systemd-nspawn -D DIRECTORY, or bwrap --bind DIRECTORY /",
+            "run it outside, or enter the directory by pivot_root: systemd-nspawn -D DIRECTORY",
         );
     }
     if place.inside_a_sandbox() {
@@ -323,7 +325,8 @@ fn too_many(stage: Stage, errno: Errno, place: &Place) -> Finding {
         return (
             "user.max_user_namespaces is 0".to_owned(),
             Some(format!(
-                "{where_to}echo user.max_user_namespaces=15000 | sudo tee /etc/sysctl.d/60-userns.conf && sudo sysctl --system"
+                "{where_to}echo user.max_user_namespaces=15000 | sudo tee /etc/sysctl.d/60-userns.conf && \
+                 sudo sysctl --system"
             )),
         );
     }

@@ -1,5 +1,5 @@
-//! What to type, in which place: for containers the line that starts them, for systemd its units, else the command itself.
-//! Only text; nothing here is run.
+//! What to type, in which place: for containers the line that starts them, for systemd its units, else the command
+//! itself. Only text; nothing here is run.
 
 use super::place::{Place, PlaceKind};
 use std::path::Path;
@@ -28,7 +28,7 @@ pub(super) fn namespaces_in_container(place: &Place) -> Option<String> {
             .to_owned(),
         PlaceKind::Lxc => "on the host: lxc config set NAME security.nesting true && lxc restart NAME".to_owned(),
         PlaceKind::Container(_) => {
-            "let the container make user namespaces and mounts: no seccomp filter and no AppArmor profile that refuse them"
+            "let the container make user namespaces and mounts: no seccomp filter and no AppArmor profile against it"
                 .to_owned()
         }
         PlaceKind::Chroot

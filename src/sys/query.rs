@@ -1,5 +1,5 @@
-//! Small questions to the kernel that change nothing: uname(2), sched_getaffinity(2), getrlimit(2), getgroups(2), sysinfo(2),
-//! prctl(2), and whether tmpfs has user extended attributes.
+//! Small questions to the kernel that change nothing: uname(2), sched_getaffinity(2), getrlimit(2), getgroups(2),
+//! sysinfo(2), prctl(2), and whether tmpfs has user extended attributes.
 
 use nix::errno::Errno;
 use std::ffi::CStr;

@@ -1,4 +1,5 @@
-//! Every pair of stage and errno that hosts are known for, in the place where it is met; and the form of all the others.
+//! Every pair of stage and errno that hosts are known for, in the place where it is met; and the form of all the
+//! others.
 
 use super::*;
 use crate::host::place::Traces;
