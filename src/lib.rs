@@ -11,6 +11,7 @@ pub mod host;
 pub mod plan;
 pub mod report;
 pub mod spec;
+mod supervise;
 #[allow(unsafe_code)]
 mod sys;
 pub mod wire;
