@@ -21,3 +21,4 @@ pub use host::Host;
 pub use plan::{Plan, plan};
 pub use report::{Report, Status};
 pub use spec::{Bytes, Cap, Millis, Spec};
+pub use supervise::{CancelHandle, Runner, Running};

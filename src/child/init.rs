@@ -13,6 +13,7 @@ const SIGCHLD_MASK: u64 = 1 << (libc::SIGCHLD - 1);
 /// Runs init to its end. Call it in the child of the first clone only.
 pub(crate) fn enter_init(kit: &Kit<'_>) -> ! {
     let socket = kit.slots[Slot::SOCKET.0 as usize];
+    file::close(kit.supervisors_end);
     let mut run = Interpreter::new(kit);
     let failed = |phase, failure: Failure| {
         let Failure { step, detail, errno } = failure;
@@ -45,6 +46,8 @@ pub(crate) fn enter_init(kit: &Kit<'_>) -> ! {
     if let Some(failure) = payload.failure {
         failed(Phase::Payload, failure);
     }
+    // Init has copies of the launcher's descriptors: held here, a closed stdin would not end inside, nor a dropped tmpfs go.
+    file::close_all_but(socket, children);
     let mut reaper = Reaper { main, socket, reaped: NOTHING, left_running: 0, main_ended: false };
     reaper.watch(children, kit.watchdog_ns);
     reaper.finish();
@@ -112,7 +115,7 @@ impl Reaper {
             if order != 0 {
                 match self.heed() {
                     Some(more) => deadline = deadline.saturating_add(more),
-                    // The supervisor is gone: nobody is left to run for.
+                    // The supervisor wants the end, or is gone.
                     None => return,
                 }
             }
@@ -126,7 +129,7 @@ impl Reaper {
         }
     }
 
-    /// The nanoseconds of an `EXTEND`; `None` at end of file.
+    /// The nanoseconds of an `EXTEND`; `None` for `KILL` and at end of file.
     fn heed(&self) -> Option<u64> {
         let mut message = [0; 16];
         match file::read(self.socket, &mut message) {
@@ -135,6 +138,7 @@ impl Reaper {
                 Some(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
             }
             Ok(0) | Err(_) => None,
+            Ok(_) if message[0] == order::KILL => None,
             Ok(_) => Some(0),
         }
     }

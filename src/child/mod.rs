@@ -17,6 +17,9 @@ pub(crate) struct Kit<'a> {
     pub(crate) payload: &'a [Step],
     /// Descriptor numbers by slot; −1 where there is none yet.
     pub(crate) slots: [i32; SLOTS],
+    /// The supervisor's end of the socket, which init has a copy of; −1 for none. While init holds it, it could not see the
+    /// supervisor go.
+    pub(crate) supervisors_end: i32,
     /// Init ends the run by itself this long after the payload's start, should the supervisor not; 0 for never.
     pub(crate) watchdog_ns: u64,
     argv: CStrings<'a>,
@@ -24,7 +27,13 @@ pub(crate) struct Kit<'a> {
 }
 
 impl<'a> Kit<'a> {
-    pub(crate) fn new(room: &'a [Step], payload: &'a [Step], slots: [i32; SLOTS], watchdog_ns: u64) -> Self {
+    pub(crate) fn new(
+        room: &'a [Step],
+        payload: &'a [Step],
+        slots: [i32; SLOTS],
+        supervisors_end: i32,
+        watchdog_ns: u64,
+    ) -> Self {
         let (argv, envp) = payload
             .iter()
             .find_map(|step| match step {
@@ -32,7 +41,7 @@ impl<'a> Kit<'a> {
                 _ => None,
             })
             .unwrap_or_default();
-        Kit { room, payload, slots, watchdog_ns, argv: CStrings::new(argv), envp: CStrings::new(envp) }
+        Kit { room, payload, slots, supervisors_end, watchdog_ns, argv: CStrings::new(argv), envp: CStrings::new(envp) }
     }
 }
 
@@ -44,6 +53,8 @@ pub(crate) mod order {
     pub(crate) const START: u8 = b's';
     /// Files are copied: go on.
     pub(crate) const CONTINUE: u8 = b'c';
+    /// Kill and reap everything, then report.
+    pub(crate) const KILL: u8 = b'k';
     /// The box was frozen: 8 bytes of nanoseconds (little-endian) that the watchdog waits longer.
     pub(crate) const EXTEND: u8 = b'x';
 }

@@ -3,8 +3,9 @@
 pub mod filter;
 pub mod limits;
 mod lockdown;
-mod rootfs;
+pub(crate) mod rootfs;
 pub mod step;
+pub mod words;
 
 pub use limits::{CgroupPlan, Watch};
 pub use step::Step;
@@ -12,7 +13,7 @@ pub use step::Step;
 use crate::error::Error;
 use crate::host::Host;
 use crate::report::{Enforcement, Isolation};
-use crate::spec::{Collect, Network, Spec};
+use crate::spec::{Network, Spec};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -21,6 +22,8 @@ use std::path::PathBuf;
 pub struct Plan {
     /// `CLONE_NEW*` of the first clone.
     pub namespaces: u64,
+    /// What the filters were compiled for, besides the policy.
+    pub setting: filter::Setting,
     /// How ids map.
     pub id_map: IdMap,
     /// Trees that the supervisor opens and id-maps before the start (a caller who is root), in slot order.
@@ -44,7 +47,7 @@ pub struct Plan {
     /// Where host paths appear inside, outermost first: to put a failed exec and results into words.
     pub shown: Vec<Shown>,
     /// What is brought out.
-    pub collect: Vec<Collect>,
+    pub collect: Vec<Out>,
     /// The host directory at `/box`, where there is one.
     pub work: Option<PathBuf>,
     /// What the reader should know.
@@ -77,6 +80,19 @@ pub struct HostTree {
     pub recursive: bool,
 }
 
+/// A file that is brought out after the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Out {
+    /// As it was asked for.
+    pub from: PathBuf,
+    /// The handed directory that it lies beneath.
+    pub slot: step::Slot,
+    /// Its path beneath that.
+    pub path: std::ffi::CString,
+    /// Where it goes: absolute, on the host. An existing directory takes it under its own name.
+    pub to: PathBuf,
+}
+
 /// A host path and where it is inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
@@ -107,6 +123,8 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
     let mut files = rootfs::plan_files(spec, host, &limits, &id_map)?;
     let payload = lockdown::plan_payload(spec, host, &limits, &files)?;
     let watched = limits.watch.poll_memory_bytes.is_some() || limits.watch.poll_cpu;
+    let setting = lockdown::plan_setting(spec, host, &limits);
+    let collect = rootfs::plan_out(spec, host, &files)?;
     let room = plan_room(spec, &id_map, &mut files, watched);
     let mut notes = limits.notes;
     notes.append(&mut files.notes);
@@ -116,6 +134,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
         libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     Ok(Plan {
         namespaces: (namespaces | network) as u64,
+        setting,
         id_map,
         host_trees: files.host_trees,
         room,
@@ -127,7 +146,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
         enforcements: limits.enforcements,
         isolation: plan_isolation(spec, host, files.kind),
         shown: files.shown,
-        collect: spec.collect.clone(),
+        collect,
         work: files.work,
         notes,
     })
@@ -176,8 +195,6 @@ fn plan_room(spec: &Spec, ids: &IdMap, files: &mut rootfs::Files, watched: bool)
         handed.push(step::Slot::BOX);
     }
     if !spec.collect.is_empty() {
-        steps.push(Step::OpenInside { path: c"/".to_owned(), slot: step::Slot::INSIDE });
-        handed.push(step::Slot::INSIDE);
         handed.push(step::Slot::USER_NS);
     }
     steps.push(Step::Hand(handed));

@@ -2,7 +2,7 @@
 
 use super::limits::LimitPlan;
 use super::step::{Attr, Slot, Source, Step};
-use super::{HostTree, IdMap, Shown};
+use super::{HostTree, IdMap, Out, Shown};
 use crate::error::Error;
 use crate::host::{Host, SystemKind};
 use crate::spec::{InsidePath, Mount, Network, PathPair, Spec, Work};
@@ -22,6 +22,8 @@ pub(super) struct Files {
     pub(super) steps: Vec<Step>,
     pub(super) host_trees: Vec<HostTree>,
     pub(super) shown: Vec<Shown>,
+    /// Throw-away places inside, and their directories in the scratch tmpfs.
+    pub(super) thrown_away: Vec<(PathBuf, String)>,
     /// Writable places inside, for Landlock.
     pub(super) writable: Vec<PathBuf>,
     /// The host directory at `/box`.
@@ -81,7 +83,6 @@ struct Builder<'a> {
     files: Files,
     /// Directories of the new root that exist by now.
     dirs: BTreeSet<PathBuf>,
-    scratch_dirs: u32,
 }
 
 /// Decides the files. `ids` says whether the caller is root.
@@ -94,6 +95,7 @@ pub(super) fn plan_files(spec: &Spec, host: &Host, limits: &LimitPlan, ids: &IdM
             steps: Vec::with_capacity(80),
             host_trees: Vec::new(),
             shown: Vec::new(),
+            thrown_away: Vec::new(),
             writable: Vec::new(),
             work: None,
             copy_work: None,
@@ -101,7 +103,6 @@ pub(super) fn plan_files(spec: &Spec, host: &Host, limits: &LimitPlan, ids: &IdM
             notes: Vec::new(),
         },
         dirs: BTreeSet::new(),
-        scratch_dirs: 0,
     };
     let work = builder.work_directory(spec)?;
     let mounts = resolve_mounts(spec, host, work.as_deref())?;
@@ -307,8 +308,9 @@ impl Builder<'_> {
     /// An empty directory of the scratch tmpfs at `inside`.
     fn throw_away(&mut self, inside: impl AsRef<Path>, mode: u32) -> Result<(), Error> {
         let inside = inside.as_ref();
-        let name = ours(&format!("t{}", self.scratch_dirs));
-        self.scratch_dirs += 1;
+        let directory = format!("t{}", self.files.thrown_away.len());
+        let name = ours(&directory);
+        self.files.thrown_away.push((inside.to_owned(), directory));
         self.files.steps.push(Step::ScratchDir { path: name.clone(), mode });
         let attr = Attr { read_only: self.no_disk, ..Attr::WRITABLE };
         self.bind(Source::Path(name), inside, attr, false)?;
@@ -411,4 +413,37 @@ pub(crate) fn outside_of(shown: &[Shown], inside: &Path) -> Option<PathBuf> {
         .map(
             |(one, rest)| if rest.as_os_str() == OsStr::new("") { one.outside.clone() } else { one.outside.join(rest) },
         )
+}
+
+/// Decides where each `--out` is found after the run, and where it goes.
+pub(super) fn plan_out(spec: &Spec, host: &Host, files: &Files) -> Result<Vec<Out>, Error> {
+    let box_ = InsidePath::work();
+    let base = files.work.as_deref().or(host.cwd.as_deref());
+    spec.collect
+        .iter()
+        .map(|collect| {
+            let inside = InsidePath::new(&collect.from).map_err(|e| Error::usage(e.to_string()))?;
+            let inside = inside.as_path();
+            let place = files.thrown_away.iter().filter_map(|(place, dir)| {
+                inside.strip_prefix(place).ok().map(|rest| (Slot::SCRATCH, Path::new(dir).join(rest), rest))
+            });
+            let within_box = inside.strip_prefix(box_.as_path()).ok();
+            let found = place.chain(within_box.map(|rest| (Slot::BOX, rest.to_owned(), rest))).next();
+            let Some((slot, path, rest)) = found.filter(|(_, _, rest)| !rest.as_os_str().is_empty()) else {
+                return Err(Error::usage(format!(
+                    "--out {} names no file that is left after a run",
+                    collect.from.display()
+                ))
+                .hint("name a file under /box, /tmp or another throw-away directory"));
+            };
+            // In /box a file has a place outside; from elsewhere it goes by its name.
+            let home = if within_box.is_some() { rest } else { Path::new(rest.file_name().unwrap_or_default()) };
+            let to = match (&collect.to, base) {
+                (Some(to), _) => absolute(to, host.cwd.as_deref())?,
+                (None, Some(base)) => base.join(home),
+                (None, None) => absolute(home, None)?,
+            };
+            Ok(Out { from: collect.from.clone(), slot, path: c_path(&path)?, to })
+        })
+        .collect()
 }

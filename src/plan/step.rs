@@ -34,8 +34,6 @@ impl Slot {
     pub const TREE: Slot = Slot(9);
     /// The overlay's upper directory.
     pub const UPPER: Slot = Slot(10);
-    /// The finished root.
-    pub const INSIDE: Slot = Slot(11);
     /// The first of the trees that the supervisor opens (a caller who is root): one per [`super::HostTree`].
     pub const FIRST_HOST_TREE: Slot = Slot(16);
 }

@@ -1,11 +1,14 @@
 //! What must be true of a run, with every default already filled in. Pure: reads nothing, decides nothing about a kernel.
 
+pub mod calls;
 mod job;
 mod limits;
 mod path;
 pub mod policy;
 mod units;
 
+#[cfg(feature = "cli")]
+pub(crate) use job::{parse_cgroup, parse_collect, parse_tmpfs};
 pub use limits::{Asked, CpuSet, Limit, Limits};
 pub use path::{BadPath, InsidePath, PathPair};
 pub use policy::Policy;

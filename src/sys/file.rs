@@ -135,6 +135,24 @@ pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
 
+/// close_range(2): every descriptor but two.
+pub(crate) fn close_all_but(one: i32, other: i32) {
+    let (low, high) = (one.min(other).max(0) as u32, one.max(other).max(0) as u32);
+    let close = |first: u32, last: u32| {
+        if first <= last {
+            // SAFETY: close_range takes three numbers; the caller gives up all descriptors but the two.
+            let _ = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+    };
+    if let Some(last) = low.checked_sub(1) {
+        close(0, last);
+    }
+    if let (first, Some(last)) = (low + 1, high.checked_sub(1)) {
+        close(first, last);
+    }
+    close(high.saturating_add(1), u32::MAX);
+}
+
 /// poll(2) of two descriptors for input, for at most `timeout_ms` (-1: for ever). An interruption counts as nothing ready.
 pub(crate) fn poll_two(first: i32, second: i32, timeout_ms: i32) -> Result<[i16; 2], Errno> {
     let mut fds = [

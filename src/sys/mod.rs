@@ -4,6 +4,8 @@
 //! supervisor calls owns its descriptors.
 
 pub(crate) mod file;
+#[cfg(feature = "cli")]
+pub(crate) mod inherited;
 pub(crate) mod landlock;
 pub(crate) mod mount;
 pub(crate) mod process;

@@ -357,3 +357,22 @@ pub(crate) fn with_shared<T>(argument: *mut T, body: impl FnOnce(&mut T)) {
     // else uses the value now.
     body(unsafe { &mut *argument });
 }
+
+/// A child in new namespaces that does nothing but wait for its end. It runs none of our code beyond this function, so a
+/// threaded caller may use it.
+pub(crate) fn fork_stopped(namespaces: u64) -> Result<(libc::pid_t, OwnedFd), Errno> {
+    match fork_into(namespaces, None)? {
+        Cloned::Parent(pid, pidfd) => Ok((pid, pidfd)),
+        Cloned::Child => loop {
+            let _ = die_with_parent();
+            // SAFETY: pause takes nothing.
+            let _ = unsafe { libc::pause() };
+        },
+    }
+}
+
+/// Takes ownership of a descriptor that a call of this module just made.
+pub(crate) fn own_descriptor(fd: i32) -> OwnedFd {
+    // SAFETY: the caller got the number from a call that made it, and passes it on to nobody else.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}

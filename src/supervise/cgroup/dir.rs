@@ -103,8 +103,8 @@ impl Dir {
         Error::sandbox(format!("cannot set {file} of the cgroup {} to {value}", self.path.display())).because(errno)
     }
 
-    /// Removes it. False where something inside does not die within a second; the next run sweeps it then.
-    pub(super) fn remove(&mut self) -> bool {
+    /// Removes it, unless something inside does not die within a second: then the next run sweeps it.
+    pub(super) fn remove(&mut self) {
         let end = Instant::now() + REMOVAL;
         let mut pause = Duration::from_micros(50);
         while !self.removed {
@@ -117,7 +117,12 @@ impl Dir {
                 Err(_) => break,
             }
         }
-        self.removed
+    }
+
+    /// Removes what killed launchers left beside it.
+    pub(super) fn sweep(&self) {
+        // Somebody else sweeps or starts: the next run will.
+        let _ = sweep(&self.parent);
     }
 }
 
@@ -194,23 +199,23 @@ pub(super) fn reread<R>(file: &File, take: impl FnOnce(&str) -> R) -> Option<R> 
 
 /// Removes what launchers that were killed left in `parent`; nothing of a run that lives, nor of one that starts. Cheap
 /// where there is nothing.
-pub(super) fn sweep(parent: &Path) {
-    let Ok(fd) = open(parent, DIRECTORY, Mode::empty()) else { return };
+fn sweep(parent: &OwnedFd) -> Result<(), Errno> {
     // A cgroup directory's link count is 2 and one for each child.
-    if fstat(&fd).is_ok_and(|stat| stat.st_nlink <= 2) {
-        return;
+    if fstat(parent)?.st_nlink <= 2 {
+        return Ok(());
     }
-    let Ok(fd) = lock(fd, FlockArg::LockExclusiveNonblock) else { return };
-    let Ok(entries) = std::fs::read_dir(parent) else { return };
-    for entry in entries.flatten() {
+    let mut all = nix::dir::Dir::openat(parent, ".", DIRECTORY, Mode::empty())?;
+    let parent = lock(openat(parent, ".", DIRECTORY, Mode::empty())?, FlockArg::LockExclusiveNonblock)?;
+    for entry in all.iter().flatten() {
         let name = entry.file_name();
-        if !name.as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+        if !name.to_bytes().starts_with(PREFIX.as_bytes()) {
             continue;
         }
-        let Ok(child) = openat(&*fd, name.as_os_str(), DIRECTORY, Mode::empty()) else { continue };
+        let Ok(child) = openat(&*parent, name, DIRECTORY, Mode::empty()) else { continue };
         let Ok(child) = lock(child, FlockArg::LockExclusiveNonblock) else { continue };
-        // Whatever is in there has lost its launcher and its init dies; v1 has no such file.
+        // Whatever is in there has lost its launcher, and its init dies of that; v1 has no such file.
         let _ = write_in(child.as_fd(), "cgroup.kill", "1");
-        let _ = unlinkat(&*fd, name.as_os_str(), UnlinkatFlags::RemoveDir);
+        let _ = unlinkat(&*parent, name, UnlinkatFlags::RemoveDir);
     }
+    Ok(())
 }

@@ -41,7 +41,7 @@ pub(crate) struct Evidence {
     /// The proof of an out-of-memory kill in the tree.
     pub(crate) memory: Option<String>,
     /// Whether a fork was refused; `None` where nothing tells.
-    pub(crate) forks_refused: Option<bool>,
+    pub(crate) processes: Option<bool>,
 }
 
 impl Cgroup {
@@ -101,7 +101,7 @@ impl Cgroup {
         let refused = self.v2.iter().find_map(v2::Group::forks_refused);
         Evidence {
             memory: self.out_of_memory(),
-            forks_refused: refused.or_else(|| self.v1.iter().find_map(v1::Group::forks_refused)),
+            processes: refused.or_else(|| self.v1.iter().find_map(v1::Group::forks_refused)),
         }
     }
 
@@ -141,11 +141,11 @@ impl Cgroup {
         self.v2.as_ref().is_some_and(|group| group.freeze(on))
     }
 
-    /// Removes the directories; all processes were reaped. False where one stays, for a later run to sweep.
-    pub(crate) fn remove(mut self) -> bool {
-        // All, whatever becomes of the first.
-        let v2 = self.v2.as_mut().is_none_or(v2::Group::remove);
-        self.v1.iter_mut().fold(v2, |all, group| group.remove() && all)
+    /// Removes the directories; all processes were reaped. What cannot be removed, and what killed launchers left beside
+    /// it, is swept: now or by a later run.
+    pub(crate) fn remove(mut self) {
+        self.v2.iter_mut().for_each(v2::Group::remove);
+        self.v1.iter_mut().for_each(v1::Group::remove);
     }
 }
 
@@ -153,10 +153,4 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// Removes the empty directories that killed launchers left where this plan makes its own. Never touches a run that lives
-/// or starts.
-pub(crate) fn sweep(plan: &CgroupPlan) {
-    plan.v2.iter().chain(&plan.v1).for_each(|planned| dir::sweep(&planned.parent));
 }

@@ -138,8 +138,9 @@ impl Group {
             .map(|max| max > 0)
     }
 
-    pub(super) fn remove(&mut self) -> bool {
-        self.dir.remove()
+    pub(super) fn remove(&mut self) {
+        self.dir.remove();
+        self.dir.sweep();
     }
 }
 

@@ -141,8 +141,9 @@ impl Group {
         self.dir.write("cgroup.freeze", if on { "1" } else { "0" }).is_ok()
     }
 
-    pub(super) fn remove(&mut self) -> bool {
-        self.dir.remove()
+    pub(super) fn remove(&mut self) {
+        self.dir.remove();
+        self.dir.sweep();
     }
 }
 
