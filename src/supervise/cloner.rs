@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// What the first clone needs.
+#[derive(Clone, Copy)]
 pub(super) struct Order<'a> {
     pub(super) namespaces: u64,
     pub(super) room: &'a [Step],

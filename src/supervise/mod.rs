@@ -196,7 +196,11 @@ fn live(
     attention: Attention,
     begun: u64,
 ) -> State {
-    let meter = started.handed.take(Slot::WATCH).map(Meter::new);
+    let scratch = started.handed.get(Slot::SCRATCH).and_then(|fd| fd.try_clone_to_owned().ok());
+    let meter = started
+        .handed
+        .take(Slot::WATCH)
+        .and_then(|procfs| Meter::new(procfs, scratch, plan.watch.poll_memory_bytes, plan.watch.cpus).ok());
     let refusals = Refusals::new(started.listener.take());
     let setup_ns = started.at_ns.saturating_sub(begun);
     State::Live(Box::new(Run {

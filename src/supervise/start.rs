@@ -118,11 +118,21 @@ pub(super) fn start(plan: &Plan, inside: Inside, cloner: &Cloner, attention: &At
         watchdog_ns: plan.watchdog_ns.unwrap_or(0),
         cgroup: cgroup.clone_into(),
     };
-    let (pid, pidfd) = cloner.clone_init(order)?;
+    let (cloned, born_outside) = match cloner.clone_init(order) {
+        // An outer filter hides clone3: init is moved while it waits for its order.
+        Err(Failed::Clone(libc::ENOSYS)) if order.cgroup.is_some() => {
+            (cloner.clone_init(Order { cgroup: None, ..order }), true)
+        }
+        cloned => (cloned, false),
+    };
+    let (pid, pidfd) = cloned?;
     let init = Init { pidfd, pid, cloner: cloner.clone() };
     drop((theirs, inside, trees));
     write_maps(pid, plan).map_err(|e| Failed::IdMap(e.raw_os_error().unwrap_or(libc::EIO)))?;
     cgroup.attach(pid)?;
+    if born_outside {
+        cgroup.attach_late(pid)?;
+    }
     say(&ours, order::GO);
     let mut started = Started { init, socket: ours, cgroup, listener: None, handed: Handed::default(), at_ns: 0 };
     started.make_ready(plan, attention)?;
