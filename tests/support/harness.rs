@@ -163,7 +163,7 @@ fn make_site(sources: &[&str]) -> Result<Site, String> {
     for dir in sources.iter().chain(&["support"]) {
         for entry in fs::read_dir(tests.join(dir)).map_err(|e| format!("{dir}: {e}"))? {
             let file = entry.map_err(|e| e.to_string())?.path();
-            if file.extension().is_some_and(|end| end == OsStr::new("c") || end == OsStr::new("h")) {
+            if file.extension().is_some_and(|end| ["c", "h", "md"].iter().any(|kind| end == OsStr::new(kind))) {
                 publish(&file, &root.join("sources"), 0o644)?;
             }
         }
