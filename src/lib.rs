@@ -10,7 +10,6 @@ mod error;
 pub mod host;
 pub mod plan;
 pub mod report;
-mod runner;
 pub mod spec;
 mod supervise;
 #[allow(unsafe_code)]
@@ -21,6 +20,5 @@ pub use error::{Error, Kind};
 pub use host::Host;
 pub use plan::{Plan, plan};
 pub use report::{Report, Status};
-pub use runner::{Runner, Running};
 pub use spec::{Bytes, Cap, Millis, Spec};
 pub use supervise::{CancelHandle, Runner, Running};

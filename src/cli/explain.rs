@@ -152,7 +152,7 @@ fn in_words(spec: &Spec, plan: &Plan) -> String {
         .collect
         .iter()
         .map(|collect| {
-            let to = collect.to.as_ref().unwrap_or(&collect.from);
+            let to = &collect.to;
             format!("{} to {}", plain(&collect.from.to_string_lossy()), plain(&to.to_string_lossy()))
         })
         .collect();

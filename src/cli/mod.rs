@@ -1,6 +1,7 @@
 //! Words in, words out: the `sandbox` command. Decides nothing about the kernel.
 
 mod args;
+mod check;
 mod ending;
 mod exit;
 mod explain;
@@ -14,7 +15,8 @@ mod stats;
 mod value;
 
 use crate::error::Error;
-use clap::Command;
+use clap::{Args, Command};
+use parse::Help;
 use clap::error::ErrorKind;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -31,11 +33,36 @@ struct Subcommand {
 const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "run", about: "Run one command in a sandbox", main: run::main },
     Subcommand { name: "explain", about: "Say what 'run' would do, and do nothing", main: explain::main },
+    Subcommand { name: "check", about: "Say what this machine can do, and how to mend what it cannot", main: check_main },
 ];
+
+fn check_main(words: &[OsString]) -> ExitCode {
+    derived("check", &check::HELP, words, check::run)
+}
+
+/// A subcommand whose arguments clap derives and which takes no command of its own.
+fn derived<A: Args>(name: &'static str, help: &Help, words: &[OsString], run: fn(A) -> Result<ExitCode, Error>) -> ExitCode {
+    let mut grammar = parse::grammar::<A>(name);
+    let ended = parse::split(&mut grammar, words).and_then(|matches| {
+        if let Some(text) = parse::help_wanted(grammar, &matches, help) {
+            return Ok(print(&text));
+        }
+        let args = A::from_arg_matches(&matches).map_err(|error| parse::usage_error(&error, name))?;
+        run(args)
+    });
+    ended.unwrap_or_else(|error| fail(&error))
+}
 
 /// The `sandbox` command.
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    // Between us and our own library: not for people.
+    if words.first().is_some_and(|word| word == crate::supervise::SPAWNER) {
+        return match crate::supervise::enter_spawner() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
+    }
     let Some(first) = words.first() else {
         say(&overview());
         return ExitCode::from(2);

@@ -11,8 +11,8 @@ use super::stats::stats;
 use super::{print, say};
 use crate::error::Error;
 use crate::report::Report;
-use crate::runner::Runner;
 use crate::spec::Spec;
+use crate::supervise::Runner;
 use clap::FromArgMatches;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -82,9 +82,7 @@ pub(super) fn main(words: &[OsString]) -> ExitCode {
 }
 
 fn run(spec: &Spec) -> Result<Report, Error> {
-    let mut running = Runner::direct().launch(spec)?;
-    running.heed_signals()?;
-    Ok(running.wait())
+    Runner::direct()?.run(spec)
 }
 
 /// What people are told besides errors.

@@ -5,11 +5,12 @@ mod place;
 mod probe;
 mod refusal;
 mod remedy;
+mod trial;
 
 pub use cgroup::CgroupFacts;
 pub use place::{Place, PlaceKind, Traces};
 pub use probe::Refusal;
-pub use refusal::{Diagnosis, Stage, diagnose, explain_refusal};
+pub use refusal::{Diagnosis, Stage, diagnose, diagnose_weak_limits, explain_refusal};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

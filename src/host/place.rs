@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The kind of place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(tag = "kind", content = "name", rename_all = "kebab-case")]
 pub enum PlaceKind {
     /// A Docker container.
     Docker,
@@ -39,6 +39,7 @@ pub enum PlaceKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The kind.
+    #[serde(flatten)]
     pub kind: PlaceKind,
     /// Our effective uid.
     pub uid: u32,
@@ -70,6 +71,10 @@ pub struct Place {
     pub perf_event_paranoid: Option<i64>,
     /// The user namespace that we are in maps our own id only, so root in it cannot become anybody else.
     pub lone_id: bool,
+    /// The user namespace that we are in has no map.
+    pub unmapped: bool,
+    /// /proc is there. Without it, half of the above is not known.
+    pub proc: bool,
 }
 
 /// What was read, as it was read.
@@ -195,6 +200,8 @@ impl Place {
             perf_event_paranoid: traces.perf_event_paranoid,
             lone_id: traces.uid_map.lines().count() == 1
                 && traces.uid_map.split_whitespace().nth(2).is_some_and(|count| count == "1"),
+            unmapped: !traces.status.is_empty() && traces.uid_map.trim().is_empty(),
+            proc: !traces.status.is_empty(),
         }
     }
 
@@ -315,11 +322,11 @@ fn apparmor_profile(label: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// An ordinary user's shell on a machine without systemd.
-    fn plain() -> Traces {
+    pub(in crate::host) fn plain() -> Traces {
         Traces {
             mountinfo: "27 1 254:0 / / rw - ext4 /dev/vda rw\n".to_owned(),
             status: "Name:\tx\nNoNewPrivs:\t0\nSeccomp:\t0\nSeccomp_filters:\t0\n".to_owned(),
@@ -333,7 +340,7 @@ mod tests {
         }
     }
 
-    fn docker(traces: &mut Traces) {
+    pub(in crate::host) fn docker(traces: &mut Traces) {
         traces.dockerenv = true;
         traces.mountinfo = "500 400 0:50 / / rw - overlay overlay rw\n\
              510 500 8:1 /var/lib/docker/containers/0a/hostname /etc/hostname rw - ext4 /dev/sda1 rw\n"
@@ -417,5 +424,9 @@ mod tests {
         assert!(!Place::told_by(&traces).lone_id);
         traces.uid_map = "         0       1000          1\n".to_owned();
         assert!(Place::told_by(&traces).lone_id);
+        traces.uid_map.clear();
+        assert!(Place::told_by(&traces).unmapped);
+        traces.status.clear();
+        assert!(!Place::told_by(&traces).unmapped);
     }
 }

@@ -43,7 +43,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Without this nothing runs; the rest has something weaker to fall back to.
+    /// Without this nothing runs. The rest has something weaker to fall back to, or is needed by some runs only.
     pub fn needed(self) -> bool {
         match self {
             Stage::Clone
@@ -53,11 +53,14 @@ impl Stage {
             | Stage::IdMap
             | Stage::Identity
             | Stage::Mount
-            | Stage::Seccomp
-            | Stage::IdMappedMount => true,
-            Stage::Overlay | Stage::Proc | Stage::Cgroup | Stage::Landlock | Stage::Listener | Stage::PerfClock => {
-                false
-            }
+            | Stage::Seccomp => true,
+            Stage::Overlay
+            | Stage::Proc
+            | Stage::Cgroup
+            | Stage::Landlock
+            | Stage::Listener
+            | Stage::IdMappedMount
+            | Stage::PerfClock => false,
         }
     }
 
@@ -119,9 +122,14 @@ pub struct Diagnosis {
 impl Diagnosis {
     /// One sentence: what cannot be done and why, with the errno.
     pub fn sentence(&self) -> String {
+        format!("{}: {}", self.stage.doing(), self.cause_with_errno())
+    }
+
+    /// The cause, with the errno where there was one.
+    pub fn cause_with_errno(&self) -> String {
         match self.errno {
-            0 => format!("{}: {}", self.stage.doing(), self.cause),
-            errno => format!("{}: {} ({})", self.stage.doing(), self.cause, errno_name(errno)),
+            0 => self.cause.clone(),
+            errno => format!("{} ({})", self.cause, errno_name(errno)),
         }
     }
 }
@@ -161,6 +169,11 @@ pub fn diagnose(stage: Stage, errno: i32, place: &Place) -> Diagnosis {
         (Stage::PerfClock, errno) => perf_clock(errno, place),
     };
     Diagnosis { stage, errno, cause, fix }
+}
+
+/// The diagnosis of a machine where limits fall to weaker mechanisms, for the reason that the cgroup probe found.
+pub fn diagnose_weak_limits(why: &str, place: &Place) -> Diagnosis {
+    Diagnosis { stage: Stage::Cgroup, errno: 0, cause: why.to_owned(), fix: Some(remedy::cgroup(place)) }
 }
 
 /// A cause, and a fix where there is one.
@@ -218,6 +231,12 @@ fn namespaces(stage: Stage, errno: Errno, place: &Place) -> Finding {
     if place.inside_a_sandbox() {
         return finding("already inside a sandbox that refuses user namespaces", "start it outside that sandbox");
     }
+    if place.unmapped {
+        return finding(
+            "our own ids are not mapped in this user namespace",
+            "give it a map: unshare --map-current-user, or write its uid_map and gid_map",
+        );
+    }
     if stage == Stage::Clone && place.userns_clone_off && place.uid != 0 {
         return finding(
             "kernel.unprivileged_userns_clone is 0",
@@ -241,6 +260,12 @@ fn namespaces(stage: Stage, errno: Errno, place: &Place) -> Finding {
     }
     if place.filtered {
         return finding("a system-call filter on this process refuses it", "start it outside that filter");
+    }
+    if errno == Errno::EPERM && !place.proc {
+        return finding(
+            "a chroot or a filter refuses it, and without /proc it cannot be told which",
+            "run it outside the chroot; or mount -t proc proc /proc, to be told more",
+        );
     }
     unknown(errno)
 }
@@ -274,14 +299,7 @@ fn security_module(errno: Errno, place: &Place) -> Option<Finding> {
         return Some((cause, fix));
     }
     if errno == Errno::EACCES && place.selinux {
-        let fix = match place.kind {
-            PlaceKind::Docker => "docker run --security-opt label=disable …",
-            PlaceKind::Podman => "podman run --security-opt label=disable …",
-            _ => {
-                "sudo ausearch -m AVC -ts recent | audit2allow -M sandbox && sudo semodule -i sandbox.pp   (read sandbox.te first)"
-            }
-        };
-        return Some(finding("SELinux forbids it", fix));
+        return Some(("SELinux forbids it".to_owned(), Some(remedy::selinux(place))));
     }
     if errno == Errno::EACCES && !place.is_container() {
         // No profile on us and no sysctl: AppArmor's mediation since 6.12 refuses what has none as well.
@@ -321,23 +339,20 @@ fn ids(errno: Errno, place: &Place) -> Finding {
             Some(format!("chmod a+r {}", place.program_word())),
         );
     }
+    if errno == Errno::ENOENT {
+        return finding("/proc is not mounted here", "mount -t proc proc /proc");
+    }
     if errno == Errno::EPERM && place.uid == 0 {
         return if place.lone_id {
             finding(
                 "root of this user namespace has no second id to give to the payload",
-                "run it outside that user namespace, or in one with a range of ids (podman unshare, newuidmap)",
+                "run it outside that user namespace, or in one with a range of ids (podman unshare)",
             )
         } else {
-            let cause = "root without CAP_SETUID and CAP_SETGID cannot give the payload another id";
-            let fix = match place.kind {
-                PlaceKind::Docker => {
-                    "docker run --cap-add SETUID --cap-add SETGID …\ncompose: cap_add: [SETUID, SETGID]"
-                }
-                PlaceKind::Podman => "podman run --cap-add SETUID --cap-add SETGID …",
-                PlaceKind::Kubernetes => "its container: securityContext: {capabilities: {add: [SETUID, SETGID]}}",
-                _ => return (cause.to_owned(), Some(remedy::ordinary_user(place))),
-            };
-            finding(cause, fix)
+            (
+                "root without CAP_SETUID and CAP_SETGID cannot give the payload another id".to_owned(),
+                Some(remedy::id_capabilities(place)),
+            )
         };
     }
     mounts(errno, place)
@@ -472,3 +487,6 @@ fn perf_clock(errno: Errno, place: &Place) -> Finding {
         (other, _) => (errno_text(other as i32), None),
     }
 }
+
+#[cfg(test)]
+mod tests;

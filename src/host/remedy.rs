@@ -144,13 +144,60 @@ pub(super) fn cgroup(place: &Place) -> String {
         | PlaceKind::UserManager
         | PlaceKind::Plain => {
             if place.uid == 0 {
-                "mount the cgroup file system writable: mount -o remount,rw /sys/fs/cgroup".to_owned()
+                "mount the cgroup file system: mount -t cgroup2 cgroup2 /sys/fs/cgroup; or where it is read-only: \
+                 mount -o remount,rw /sys/fs/cgroup"
+                    .to_owned()
             } else if place.systemd {
                 scope
             } else {
                 format!("sudo {} run …", place.program_word())
             }
         }
+    }
+}
+
+/// Lets root in a container give its children another id.
+pub(super) fn id_capabilities(place: &Place) -> String {
+    match &place.kind {
+        PlaceKind::Docker if place.github_actions => {
+            "in the job: container: {options: --cap-add SETUID --cap-add SETGID}".to_owned()
+        }
+        PlaceKind::Docker => {
+            "docker run --cap-add SETUID --cap-add SETGID …\ncompose: cap_add: [SETUID, SETGID]".to_owned()
+        }
+        PlaceKind::Podman => "podman run --cap-add SETUID --cap-add SETGID …".to_owned(),
+        PlaceKind::Kubernetes => "its container: securityContext: {capabilities: {add: [SETUID, SETGID]}}".to_owned(),
+        PlaceKind::Lxc
+        | PlaceKind::Container(_)
+        | PlaceKind::Chroot
+        | PlaceKind::GithubActions
+        | PlaceKind::Wsl2
+        | PlaceKind::Session(_)
+        | PlaceKind::Service(_)
+        | PlaceKind::UserManager
+        | PlaceKind::Plain => ordinary_user(place),
+    }
+}
+
+/// Lets SELinux pass what it forbade.
+pub(super) fn selinux(place: &Place) -> String {
+    match &place.kind {
+        PlaceKind::Docker => {
+            "docker run --security-opt label=disable …\ncompose: security_opt: [\"label=disable\"]".to_owned()
+        }
+        PlaceKind::Podman => "podman run --security-opt label=disable …".to_owned(),
+        PlaceKind::Kubernetes => "its container: securityContext: {seLinuxOptions: {type: spc_t}}".to_owned(),
+        PlaceKind::Lxc
+        | PlaceKind::Container(_)
+        | PlaceKind::Chroot
+        | PlaceKind::GithubActions
+        | PlaceKind::Wsl2
+        | PlaceKind::Session(_)
+        | PlaceKind::Service(_)
+        | PlaceKind::UserManager
+        | PlaceKind::Plain => "sudo ausearch -m AVC -ts recent | audit2allow -M sandbox, read sandbox.te, then: \
+             sudo semodule -i sandbox.pp"
+            .to_owned(),
     }
 }
 

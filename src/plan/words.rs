@@ -137,7 +137,6 @@ fn slot_words(slot: Slot) -> String {
         Slot::ROOT => "the new root".to_owned(),
         Slot::BOX => "the work directory".to_owned(),
         Slot::WATCH => "the supervisor's /proc".to_owned(),
-        Slot::INSIDE => "the finished root".to_owned(),
         Slot::USER_NS => "the user namespace".to_owned(),
         Slot::UPPER => "the overlay's upper directory".to_owned(),
         Slot(number) => format!("slot {number}"),

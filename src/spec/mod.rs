@@ -1,5 +1,6 @@
 //! What must be true of a run, with every default already filled in. Pure: reads nothing, decides nothing about a kernel.
 
+pub mod calls;
 mod job;
 mod limits;
 mod path;

@@ -20,7 +20,7 @@ mod watch;
 
 pub use attention::CancelHandle;
 #[cfg(feature = "cli")]
-pub(crate) use spawner::enter_spawner;
+pub(crate) use spawner::{SPAWNER, enter_spawner};
 
 use crate::error::Error;
 

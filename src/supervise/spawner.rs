@@ -19,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 /// The hidden subcommand.
-const SUBCOMMAND: &str = "spawner";
+pub(crate) const SPAWNER: &str = "spawner";
 /// What it says first: another version speaks another language.
 const GREETING: &str = concat!("sandbox spawner ", env!("CARGO_PKG_VERSION"));
 
@@ -80,7 +80,7 @@ impl Spawner {
         let cannot = || Error::sandbox(format!("cannot start {} as the spawner", binary.display()));
         let (ours, theirs) = socket::pair().map_err(|errno| cannot().errno(errno))?;
         let mut process = Command::new(binary)
-            .arg(SUBCOMMAND)
+            .arg(SPAWNER)
             .env_clear()
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())

@@ -1,5 +1,5 @@
-//! Small questions to the kernel that change nothing: uname(2), sched_getaffinity(2), getrlimit(2), sysinfo(2), the Landlock
-//! level, and whether tmpfs has user extended attributes.
+//! Small questions to the kernel that change nothing: uname(2), sched_getaffinity(2), getrlimit(2), sysinfo(2), prctl(2), and
+//! whether tmpfs has user extended attributes.
 
 use nix::errno::Errno;
 use std::ffi::CStr;
@@ -56,16 +56,6 @@ pub(crate) fn ram() -> Result<u64, Errno> {
     let info = unsafe { info.assume_init() };
     // `c_ulong` is 64 bits on both architectures.
     Ok(info.totalram.saturating_mul(u64::from(info.mem_unit)))
-}
-
-/// The Landlock level; 0 where the kernel has none, or it is not among the active modules.
-pub(crate) fn landlock_abi() -> u32 {
-    const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
-    let none = std::ptr::null::<libc::c_void>();
-    // SAFETY: with this flag the call takes a null pointer and size 0, and only answers a number.
-    let level =
-        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, LANDLOCK_CREATE_RULESET_VERSION) };
-    u32::try_from(level).unwrap_or(0)
 }
 
 /// Whether tmpfs has `user.*` extended attributes (since 6.6), tried on a memfd, whose file system is tmpfs: 5 µs, no mount.
