@@ -1,6 +1,7 @@
 //! Runs steps: one match arm per step, each a few kernel calls. Slots are filled and used here.
 
 use super::{Kit, init, order};
+use crate::plan::filter::MAIN_FLAGS;
 use crate::plan::step::{Attr, Beneath, Insn, PathRule, SLOTS, Slot, Source, Step};
 use crate::sys::{Errno, file, landlock, mount, process, seccomp, socket};
 use crate::wire::Record;
@@ -89,7 +90,10 @@ impl<'a> Interpreter<'a> {
             Step::Pivot => {
                 at(0, file::fchdir(self.slot(Slot::ROOT)))?;
                 at(1, mount::pivot_root_here())?;
-                at(2, mount::detach_here())
+                // Now the old root lies over the new one, and the scratch tmpfs over that: both go, the upper one first. One
+                // detach would leave the host behind `/..`.
+                at(2, mount::detach_here())?;
+                at(3, mount::detach_here())
             }
             Step::Open { path, slot } => {
                 let dir = self.slot(Slot::SCRATCH);
@@ -146,7 +150,7 @@ impl<'a> Interpreter<'a> {
                 at(0, socket::send(self.slot(Slot::SOCKET), &Record::Ready.encode(), &[]))?;
                 self.hear(order::START)
             }
-            Step::Filter(program) => at(0, seccomp::load_filter(program)),
+            Step::Filter(program) => at(0, seccomp::load_filter(program, MAIN_FLAGS)),
             Step::Exec { candidates, .. } => self.exec(candidates),
         }
     }

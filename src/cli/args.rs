@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 /// Every option that `run` and `explain` share, and the command.
 #[derive(Args, Debug)]
+#[group(skip)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) limits: LimitArgs,
@@ -31,6 +32,7 @@ pub(super) struct RunArgs {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Limits (a value, 0 for none of it, or 'unlimited')")]
 pub(super) struct LimitArgs {
     /// Memory of all processes together [512M]
@@ -91,6 +93,7 @@ pub(super) struct LimitArgs {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Files (a colon in a name is \\:)")]
 pub(super) struct FileArgs {
     /// This directory at /box, or 'none' for an empty one; writes are thrown away [the current directory]
@@ -119,6 +122,7 @@ pub(super) struct FileArgs {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Surroundings")]
 pub(super) struct SurroundingArgs {
     /// Set a variable, or pass yours on; nothing else of yours is inherited
@@ -139,6 +143,7 @@ pub(super) struct SurroundingArgs {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Streams")]
 pub(super) struct StreamArgs {
     /// Read standard input from this file [yours]
@@ -163,6 +168,7 @@ pub(super) struct StreamArgs {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Result")]
 pub(super) struct ResultArgs {
     /// Print a report on stdout, the command's output in it
@@ -187,6 +193,7 @@ pub(super) struct ResultArgs {
 }
 
 #[derive(Args, Debug)]
+#[group(skip)]
 #[command(next_help_heading = "Enforcement")]
 pub(super) struct MeansArgs {
     /// kernel-limits: refuse to run where a limit would be enforced by less

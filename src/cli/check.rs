@@ -1,12 +1,12 @@
 //! `sandbox check`: what this machine can do, what would enforce each limit of a default run, and for what is missing the
 //! cause and what to type here. Asks the library and lays out its answers; decides nothing.
 
+use super::parse::Help;
 use crate::error::Error;
 use crate::host::{Diagnosis, Host, Place, Stage, diagnose, diagnose_weak_limits};
 use crate::plan::limits::plan_limits;
 use crate::plan::plan;
 use crate::report::{Enforcement, Scope};
-use super::parse::Help;
 use crate::spec::{Bytes, CgroupChoice, CpuRate, Limit, Millis, Spec, Work, parse_cgroup};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};

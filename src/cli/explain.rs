@@ -3,16 +3,16 @@
 use super::args::RunArgs;
 use super::figure::{allowed, plain};
 use super::parse::{self, Help};
+use super::print;
 use super::request::mounts_in_order;
 use super::stats::{aligned, enforcer};
-use super::{fail, print};
 use crate::error::Error;
 use crate::host::Host;
 use crate::plan::words::describe_with;
 use crate::plan::{Plan, Shown, Step, plan};
 use crate::report::{Enforcement, Isolation, Scope};
 use crate::spec::{Limit, Overflow, Spec};
-use clap::{Args, FromArgMatches};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Args, Debug)]
+#[group(skip)]
 pub(super) struct ExplainArgs {
     #[command(flatten)]
     pub(super) run: RunArgs,
@@ -43,29 +44,13 @@ Examples:
 
 /// The subcommand; `words` start behind its name.
 pub(super) fn main(words: &[OsString]) -> ExitCode {
-    let mut grammar = parse::grammar::<ExplainArgs>("explain");
-    let mut matches = match parse::split(&mut grammar, words) {
-        Ok(matches) => matches,
-        Err(error) => return fail(&error),
-    };
-    if let Some(text) = parse::help_wanted(grammar, &matches, &HELP) {
-        return print(&text);
-    }
-    let mounts = mounts_in_order(&matches);
-    let explained = ExplainArgs::from_arg_matches_mut(&mut matches)
-        .map_err(|error| parse::usage_error(&error, "explain"))
-        .and_then(|args| {
-            let json = args.run.result.json;
-            let host_file = args.host;
-            let spec = args.run.into_spec(mounts)?;
-            let host = host_file.as_deref().map_or_else(Host::probe, described)?;
-            let plan = plan(&spec, &host)?;
-            if json { in_json(&spec, &plan) } else { Ok(in_words(&spec, &plan)) }
-        });
-    match explained {
-        Ok(text) => print(&text),
-        Err(error) => fail(&error),
-    }
+    parse::subcommand("explain", &HELP, words, |args: ExplainArgs, matches| {
+        let json = args.run.result.json;
+        let spec = args.run.into_spec(mounts_in_order(matches))?;
+        let host = args.host.as_deref().map_or_else(Host::probe, described)?;
+        let plan = plan(&spec, &host)?;
+        Ok(print(&if json { in_json(&spec, &plan)? } else { in_words(&spec, &plan) }))
+    })
 }
 
 /// The machine that a `check --json` file describes.
@@ -263,7 +248,9 @@ fn at_limit(limit: Limit, overflow: Overflow) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::filter::Setting;
     use crate::plan::{CgroupPlan, IdMap, Watch};
+    use crate::spec::Network;
     use crate::spec::Work;
 
     fn row(limit: Limit, value: Option<u64>, mechanism: Option<&str>, scope: Scope) -> Enforcement {
@@ -281,6 +268,7 @@ mod tests {
 
     fn example() -> Plan {
         Plan {
+            setting: Setting { network: Network::None, refuse_memfd: false, notify: true },
             namespaces: 0,
             id_map: IdMap {
                 inner_uid: 1000,

@@ -15,8 +15,7 @@ mod stats;
 mod value;
 
 use crate::error::Error;
-use clap::{Args, Command};
-use parse::Help;
+use clap::Command;
 use clap::error::ErrorKind;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -33,24 +32,15 @@ struct Subcommand {
 const SUBCOMMANDS: &[Subcommand] = &[
     Subcommand { name: "run", about: "Run one command in a sandbox", main: run::main },
     Subcommand { name: "explain", about: "Say what 'run' would do, and do nothing", main: explain::main },
-    Subcommand { name: "check", about: "Say what this machine can do, and how to mend what it cannot", main: check_main },
+    Subcommand {
+        name: "check",
+        about: "Say what this machine can do, and how to mend what it cannot",
+        main: check_main,
+    },
 ];
 
 fn check_main(words: &[OsString]) -> ExitCode {
-    derived("check", &check::HELP, words, check::run)
-}
-
-/// A subcommand whose arguments clap derives and which takes no command of its own.
-fn derived<A: Args>(name: &'static str, help: &Help, words: &[OsString], run: fn(A) -> Result<ExitCode, Error>) -> ExitCode {
-    let mut grammar = parse::grammar::<A>(name);
-    let ended = parse::split(&mut grammar, words).and_then(|matches| {
-        if let Some(text) = parse::help_wanted(grammar, &matches, help) {
-            return Ok(print(&text));
-        }
-        let args = A::from_arg_matches(&matches).map_err(|error| parse::usage_error(&error, name))?;
-        run(args)
-    });
-    ended.unwrap_or_else(|error| fail(&error))
+    parse::subcommand("check", &check::HELP, words, |args, _| check::run(args))
 }
 
 /// The `sandbox` command.

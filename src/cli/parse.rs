@@ -3,11 +3,13 @@
 //! Only the arguments of the one subcommand are built (a start is counted in microseconds); texts for help are added
 //! when somebody asks for them.
 
+use super::{fail, print};
 use crate::error::Error;
 use clap::builder::ArgAction;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgMatches, Args, Command};
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 const LONG_HELP: &str = "help";
 const SHORT_HELP: &str = "short-help";
@@ -41,6 +43,29 @@ pub(super) fn grammar<A: Args>(name: &'static str) -> Command {
 /// A usage error that names the word.
 pub(super) fn split(grammar: &mut Command, words: &[OsString]) -> Result<ArgMatches, Error> {
     grammar.try_get_matches_from_mut(words).map_err(|error| usage_error(&error, grammar.get_name()))
+}
+
+/// A whole subcommand: splits, answers `-h` and `--help`, and gives the rest to `run`, which returns its exit code.
+pub(super) fn subcommand<A: Args>(
+    name: &'static str,
+    help: &Help,
+    words: &[OsString],
+    run: impl FnOnce(A, &ArgMatches) -> Result<ExitCode, Error>,
+) -> ExitCode {
+    let mut grammar = grammar::<A>(name).bin_name(format!("sandbox {name}"));
+    let matches = match grammar.try_get_matches_from_mut(words) {
+        Ok(matches) => matches,
+        // Of a subcommand beneath this one.
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => return print(&error.to_string()),
+        Err(error) => return fail(&usage_error(&error, name)),
+    };
+    if let Some(text) = help_wanted(grammar, &matches, help) {
+        return print(&text);
+    }
+    A::from_arg_matches(&matches)
+        .map_err(|error| usage_error(&error, name))
+        .and_then(|args| run(args, &matches))
+        .unwrap_or_else(|error| fail(&error))
 }
 
 /// The text that `-h` or `--help` asks for, where one of them was given.

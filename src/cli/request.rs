@@ -219,7 +219,7 @@ mod tests {
         let mut matches = parse::split(&mut parse::grammar::<RunArgs>("run"), &words).unwrap();
         let mounts = mounts_in_order(&matches);
         let spec = RunArgs::from_arg_matches_mut(&mut matches).unwrap().into_spec(mounts).unwrap();
-        assert_eq!(spec.command(), [odd.clone()]);
+        assert_eq!(spec.command(), std::slice::from_ref(&odd));
         assert_eq!(spec.stdin, Input::File(odd.into()));
     }
 }

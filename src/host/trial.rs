@@ -300,7 +300,7 @@ fn try_walls(prepared: &Prepared) {
     let allow = [trial::Instruction::ALLOW];
     let filtered = attempted(prepared, Point::Filter, || {
         seccomp::no_new_privileges()?;
-        seccomp::load_filter(&allow)
+        seccomp::load_filter(&allow, 0)
     });
     if filtered {
         attempted(prepared, Point::Listener, || seccomp::load_listener(&allow).map(drop));

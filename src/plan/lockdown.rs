@@ -29,11 +29,14 @@ const LEAST_LANDLOCK: u32 = 2;
 /// The level that scopes abstract sockets and signals.
 const SCOPE_LANDLOCK: u32 = 6;
 
+/// What the filters hang on besides the policy.
+pub(super) fn plan_setting(spec: &Spec, host: &Host, limits: &LimitPlan) -> Setting {
+    Setting { network: spec.network, refuse_memfd: limits.refuse_memfd, notify: host.seccomp_notify.works() }
+}
+
 /// The payload's steps.
 pub(super) fn plan_payload(spec: &Spec, host: &Host, limits: &LimitPlan, files: &Files) -> Result<Vec<Step>, Error> {
-    let setting =
-        Setting { network: spec.network, refuse_memfd: limits.refuse_memfd, notify: host.seccomp_notify.works() };
-    let filters = filter::compile(&spec.policy, setting)?;
+    let filters = filter::compile(&spec.policy, plan_setting(spec, host, limits))?;
     let mut steps = vec![Step::Stdio, Step::Session, Step::Defaults];
     if let Some(mask) = &limits.affinity {
         steps.push(Step::Affinity(mask.clone()));

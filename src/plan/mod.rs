@@ -22,6 +22,8 @@ use std::path::PathBuf;
 pub struct Plan {
     /// `CLONE_NEW*` of the first clone.
     pub namespaces: u64,
+    /// What the filters were compiled for, besides the policy.
+    pub setting: filter::Setting,
     /// How ids map.
     pub id_map: IdMap,
     /// Trees that the supervisor opens and id-maps before the start (a caller who is root), in slot order.
@@ -121,6 +123,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
     let mut files = rootfs::plan_files(spec, host, &limits, &id_map)?;
     let payload = lockdown::plan_payload(spec, host, &limits, &files)?;
     let watched = limits.watch.poll_memory_bytes.is_some() || limits.watch.poll_cpu;
+    let setting = lockdown::plan_setting(spec, host, &limits);
     let collect = rootfs::plan_out(spec, host, &files)?;
     let room = plan_room(spec, &id_map, &mut files, watched);
     let mut notes = limits.notes;
@@ -131,6 +134,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
         libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     Ok(Plan {
         namespaces: (namespaces | network) as u64,
+        setting,
         id_map,
         host_trees: files.host_trees,
         room,

@@ -166,27 +166,32 @@ fn cpus(mask: &[u64]) -> String {
     all.join(", ")
 }
 
+/// By number: the same on x86-64 and aarch64 (include/uapi/asm-generic/resource.h).
+const RESOURCES: [&str; 16] = [
+    "CPU seconds",
+    "file size",
+    "data segment",
+    "stack size",
+    "core file size",
+    "resident set",
+    "processes",
+    "open files",
+    "locked memory",
+    "address space",
+    "file locks",
+    "queued signals",
+    "message queue bytes",
+    "nice ceiling",
+    "real-time priority",
+    "real-time CPU time",
+];
+
 fn rlimit(resource: u32, soft: u64, hard: u64) -> String {
-    let name = match resource {
-        libc::RLIMIT_AS => "address space",
-        libc::RLIMIT_CORE => "core file size",
-        libc::RLIMIT_CPU => "CPU seconds",
-        libc::RLIMIT_DATA => "data segment",
-        libc::RLIMIT_FSIZE => "file size",
-        libc::RLIMIT_LOCKS => "file locks",
-        libc::RLIMIT_MEMLOCK => "locked memory",
-        libc::RLIMIT_MSGQUEUE => "message queue bytes",
-        libc::RLIMIT_NICE => "nice ceiling",
-        libc::RLIMIT_NOFILE => "open files",
-        libc::RLIMIT_NPROC => "processes",
-        libc::RLIMIT_RSS => "resident set",
-        libc::RLIMIT_RTPRIO => "real-time priority",
-        libc::RLIMIT_RTTIME => "real-time CPU time",
-        libc::RLIMIT_SIGPENDING => "queued signals",
-        libc::RLIMIT_STACK => "stack size",
-        _ => return format!("limit resource {resource} to {}", value(soft, hard)),
-    };
-    format!("limit {name} to {}", value(soft, hard))
+    let name = usize::try_from(resource).ok().and_then(|number| RESOURCES.get(number));
+    match name {
+        Some(name) => format!("limit {name} to {}", value(soft, hard)),
+        None => format!("limit resource {resource} to {}", value(soft, hard)),
+    }
 }
 
 fn value(soft: u64, hard: u64) -> String {
@@ -211,10 +216,7 @@ mod tests {
         let scratch = Step::Scratch { bytes: 256 << 20, inodes: 16384 };
         assert_eq!(describe(&scratch), "mount a tmpfs for all throw-away places (256 MiB, 16384 files)");
         assert_eq!(describe(&Step::Affinity(vec![0b101, 1])), "stay on the CPUs 0, 2, 64");
-        assert_eq!(
-            describe(&Step::Rlimit { resource: libc::RLIMIT_NOFILE, soft: 1024, hard: 1024 }),
-            "limit open files to 1024"
-        );
+        assert_eq!(describe(&Step::Rlimit { resource: 7, soft: 1024, hard: 1024 }), "limit open files to 1024");
     }
 
     #[test]

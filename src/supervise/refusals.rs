@@ -1,6 +1,6 @@
 //! Hears of system calls that the policy refuses or kills, answers them, and keeps a bounded record.
 
-use crate::plan::filter::{self, Verdict};
+use crate::plan::filter::{self, Setting, Verdict};
 use crate::report::Refused;
 use crate::spec::Policy;
 use crate::sys::seccomp;
@@ -33,7 +33,7 @@ impl Refusals {
     }
 
     /// Answers what waits; gives the name of a call that the policy kills for.
-    pub(super) fn answer(&mut self, policy: &Policy) -> Option<String> {
+    pub(super) fn answer(&mut self, policy: &Policy, setting: Setting) -> Option<String> {
         for _ in 0..AT_ONCE {
             let listener = self.listener.as_ref()?.as_fd();
             let mut ready = [nix::poll::PollFd::new(listener, nix::poll::PollFlags::POLLIN)];
@@ -51,8 +51,8 @@ impl Refusals {
                 // Its caller was killed meanwhile.
                 Err(_) => continue,
             };
-            let name = filter::call_name(call.number);
-            let verdict = filter::verdict(policy, call.number, &call.args);
+            let name = filter::call_name(call.arch, call.number);
+            let verdict = filter::verdict(policy, setting, call.arch, call.number, &call.args);
             if let Verdict::Refuse(errno) = verdict {
                 // ENOENT: its caller was killed meanwhile.
                 let _ = seccomp::refuse(listener, call.id, errno);

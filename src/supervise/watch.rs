@@ -167,7 +167,7 @@ impl Run {
 
     /// Looks at everything that can end the run, in the order of precedence.
     fn look(&mut self) {
-        if let Some(name) = self.refusals.answer(&self.policy) {
+        if let Some(name) = self.refusals.answer(&self.policy, self.plan.setting) {
             self.end(Ended::Syscall(name));
         }
         while let Some(wish) = self.attention.next() {

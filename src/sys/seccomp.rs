@@ -20,9 +20,9 @@ fn load<I: Instruction>(program: &[I], flags: u32) -> Result<i32, Errno> {
     check_fd(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags, &fprog) })
 }
 
-/// Loads a program. Needs no_new_privs.
-pub(crate) fn load_filter<I: Instruction>(program: &[I]) -> Result<(), Errno> {
-    load(program, 0).map(drop)
+/// Loads a program with these `SECCOMP_FILTER_FLAG_*`. Needs no_new_privs.
+pub(crate) fn load_filter<I: Instruction>(program: &[I], flags: u32) -> Result<(), Errno> {
+    load(program, flags).map(drop)
 }
 
 /// Loads a program that notifies; answers with its listener.
@@ -38,6 +38,8 @@ pub(crate) fn load_listener<I: Instruction>(program: &[I]) -> Result<i32, Errno>
 pub(crate) struct Notification {
     /// Names it in the answer.
     pub(crate) id: u64,
+    /// `AUDIT_ARCH_*` of the call.
+    pub(crate) arch: u32,
     /// The call's number.
     pub(crate) number: i32,
     /// Its arguments.
@@ -55,7 +57,7 @@ pub(crate) fn receive(listener: BorrowedFd<'_>) -> Result<Notification, Errno> {
     answer.map_err(|errno| errno as i32)?;
     // SAFETY: every bit pattern is a valid `struct seccomp_notif` (integers only), and it was zeroed before.
     let notif = unsafe { notif.assume_init() };
-    Ok(Notification { id: notif.id, number: notif.data.nr, args: notif.data.args })
+    Ok(Notification { id: notif.id, arch: notif.data.arch, number: notif.data.nr, args: notif.data.args })
 }
 
 /// Answers a notification with an errno. Never with CONTINUE: the arguments can change between look and use.

@@ -21,6 +21,9 @@ const CASES: &[(&str, &[&str])] = &[
     ("run-help-short", &["run", "-h"]),
     ("explain-help", &["explain", "--help"]),
     ("explain-help-short", &["explain", "-h"]),
+    ("check-help", &["check", "--help"]),
+    ("check-unknown-option", &["check", "--jsn"]),
+    ("check-with-a-command", &["check", "./prog"]),
     // Words that are off.
     ("unknown-subcommand", &["rum", "./prog"]),
     ("forgotten-run", &["./prog"]),
