@@ -371,7 +371,7 @@ pub fn verdict(policy: &Policy, setting: Setting, audit: u32, number: i32, args:
 /// The same on any architecture of ours.
 pub fn verdict_for(arch: Arch, policy: &Policy, setting: Setting, audit: u32, number: i32, args: &[u64; 6]) -> Verdict {
     let number = number as u32;
-    let x32 = arch == Arch::X86_64 && number & X32_BIT != 0 && number != u32::MAX;
+    let x32 = arch == Arch::X86_64 && (X32_BIT..u32::MAX).contains(&number);
     if audit != arch.audit() || x32 {
         return Verdict::Kill;
     }
