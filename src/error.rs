@@ -1,10 +1,12 @@
 //! What went wrong on our side, in words a person can act on. A payload that fails is no `Error`: it is an `Outcome`.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 
 /// Which of the documented exit codes an error maps to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Kind {
     /// The words of the request are off (exit 2).
@@ -15,6 +17,18 @@ pub enum Kind {
     NotExecutable,
     /// There is no such command inside the sandbox (exit 127).
     NotFound,
+}
+
+impl Kind {
+    /// 2, 125, 126 or 127.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Usage => 2,
+            Kind::Sandbox => 125,
+            Kind::NotExecutable => 126,
+            Kind::NotFound => 127,
+        }
+    }
 }
 
 /// An error of the sandbox itself: `cannot <verb> <object>: <cause> (<ERRNO>)`, and one hint that can be done.
@@ -89,12 +103,7 @@ impl Error {
 
     /// 2, 125, 126 or 127.
     pub fn exit_code(&self) -> u8 {
-        match self.kind {
-            Kind::Usage => 2,
-            Kind::Sandbox => 125,
-            Kind::NotExecutable => 126,
-            Kind::NotFound => 127,
-        }
+        self.kind.exit_code()
     }
 }
 
@@ -119,6 +128,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.doing)?;
         match (self.errno, &self.cause) {
+            // Words that say more than the kernel's text for the errno.
+            (Some(errno), Some(cause)) if !cause.is::<io::Error>() && !cause.is::<nix::errno::Errno>() => {
+                write!(f, ": {cause} ({})", errno_name(errno))
+            }
             (Some(errno), _) => write!(f, ": {} ({})", errno_text(errno), errno_name(errno)),
             (None, Some(cause)) => write!(f, ": {cause}"),
             (None, None) => Ok(()),
@@ -140,5 +153,8 @@ mod tests {
     fn sentence_names_the_cause_and_the_errno_once() {
         let error = Error::sandbox("cannot open /x").errno(libc::ENOENT);
         assert_eq!(error.to_string(), "cannot open /x: no such file or directory (ENOENT)");
+        let error = Error::sandbox("cannot open /x").errno(libc::EPERM).because("a filter refuses it");
+        assert_eq!(error.to_string(), "cannot open /x: a filter refuses it (EPERM)");
+        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
     }
 }

@@ -3,6 +3,7 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::panic))]
 
+mod child;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod error;
@@ -10,6 +11,9 @@ pub mod host;
 pub mod plan;
 pub mod report;
 pub mod spec;
+mod supervise;
+#[allow(unsafe_code)]
+mod sys;
 pub mod wire;
 
 pub use error::{Error, Kind};
@@ -17,3 +21,4 @@ pub use host::Host;
 pub use plan::{Plan, plan};
 pub use report::{Report, Status};
 pub use spec::{Bytes, Cap, Millis, Spec};
+pub use supervise::{CancelHandle, Runner, Running};

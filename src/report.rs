@@ -4,6 +4,7 @@ mod stream;
 
 pub use stream::Captured;
 
+use crate::error::Kind;
 use crate::spec::Limit;
 use serde::{Deserialize, Serialize};
 
@@ -308,6 +309,9 @@ pub struct Report {
     /// What can be done about it, where something can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What kind of failure `exec-failed` or `sandbox-failed` is: `usage`, `sandbox`, `not-executable` or `not-found`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Kind>,
     /// `complete`, or `abandoned` where a process would not die within 5 s.
     #[serde(default)]
     pub teardown: String,

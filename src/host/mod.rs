@@ -1,9 +1,16 @@
 //! What this machine let us do when we tried it. Facts only: no decision, no wish, no version number taken as proof.
 
 pub mod cgroup;
+mod place;
 mod probe;
+mod refusal;
+mod remedy;
+mod trial;
 
 pub use cgroup::CgroupFacts;
+pub use place::{Place, PlaceKind, Traces};
+pub use probe::Refusal;
+pub use refusal::{Diagnosis, Stage, diagnose, diagnose_weak_limits, explain_refusal};
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -99,7 +106,7 @@ pub enum SystemKind {
 
 /// The system paths that are shown by default: programs and libraries, and of `/etc` what loaders, runtimes, certificates
 /// and the time zone need, nothing that names users or holds secrets.
-pub const SYSTEM: [&str; 40] = [
+pub const SYSTEM: [&str; 41] = [
     "/usr",
     "/bin",
     "/sbin",
@@ -139,5 +146,6 @@ pub const SYSTEM: [&str; 40] = [
     "/etc/ghc",
     "/etc/fpc.cfg",
     "/etc/mime.types",
+    "/etc/resolv.conf",
     "/etc/terminfo",
 ];

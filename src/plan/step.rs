@@ -26,8 +26,8 @@ impl Slot {
     pub const ROOT: Slot = Slot(5);
     /// The work directory, finished.
     pub const BOX: Slot = Slot(6);
-    /// The new /proc.
-    pub const PROC: Slot = Slot(7);
+    /// A /proc for the supervisor's own looking: it hides nothing.
+    pub const WATCH: Slot = Slot(7);
     /// The user namespace.
     pub const USER_NS: Slot = Slot(8);
     /// A tree under construction.
@@ -191,13 +191,22 @@ pub enum Step {
     SealRoot,
     /// pivot_root to the new root; the old one is detached.
     Pivot,
-    /// Opens a directory into a slot: of the finished root when `path` is absolute, else of the scratch tmpfs.
+    /// Opens a directory of the scratch tmpfs into a slot.
     Open {
         /// Which.
         path: CString,
         /// Whereto.
         slot: Slot,
     },
+    /// Opens a directory of the finished root into a slot.
+    OpenInside {
+        /// Which.
+        path: CString,
+        /// Whereto.
+        slot: Slot,
+    },
+    /// Makes a second, unattached /proc for the supervisor: one that hides no process from it, into [`Slot::WATCH`].
+    WatchProc,
     /// Opens our own user namespace into [`Slot::USER_NS`]; before the pivot, while the host's /proc is there.
     OpenUserNamespace,
     /// Hands the slots to the supervisor, in this order, with `Record::Room`.
@@ -250,6 +259,13 @@ pub enum Step {
     Ready,
     /// The main filter.
     Filter(Vec<Insn>),
+    /// Stands for a step that the kernel refuses with this errno: how tests learn what a failure at each step leaves behind.
+    Fault {
+        /// The step that is not done.
+        step: Box<Step>,
+        /// The answer.
+        errno: i32,
+    },
     /// execve of the first candidate that is there.
     Exec {
         /// Paths inside, tried in order.

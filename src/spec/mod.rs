@@ -7,6 +7,8 @@ mod path;
 pub mod policy;
 mod units;
 
+#[cfg(feature = "cli")]
+pub(crate) use job::{parse_cgroup, parse_collect, parse_tmpfs};
 pub use limits::{Asked, CpuSet, Limit, Limits};
 pub use path::{BadPath, InsidePath, PathPair};
 pub use policy::Policy;
