@@ -14,6 +14,8 @@ const SIGCHLD_MASK: u64 = 1 << (libc::SIGCHLD - 1);
 pub(crate) fn enter_init(kit: &Kit<'_>) -> ! {
     let socket = kit.slots[Slot::SOCKET.0 as usize];
     file::close(kit.supervisors_end);
+    // The caller's umask must not take permissions from what the steps make.
+    file::umask(0o022);
     let mut run = Interpreter::new(kit);
     let failed = |phase, failure: Failure| {
         let Failure { step, detail, errno } = failure;
@@ -139,6 +141,10 @@ impl Reaper {
             }
             Ok(0) | Err(_) => None,
             Ok(_) if message[0] == order::KILL => None,
+            Ok(_) if message[0] == order::STOP || message[0] == order::RESUME => {
+                process::stop_everyone_else(message[0] == order::STOP);
+                Some(0)
+            }
             Ok(_) => Some(0),
         }
     }

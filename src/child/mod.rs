@@ -55,6 +55,10 @@ pub(crate) mod order {
     pub(crate) const CONTINUE: u8 = b'c';
     /// Kill and reap everything, then report.
     pub(crate) const KILL: u8 = b'k';
+    /// SIGSTOP to everything inside, where no freezer can be had.
+    pub(crate) const STOP: u8 = b'z';
+    /// SIGCONT to it.
+    pub(crate) const RESUME: u8 = b'r';
     /// The box was frozen: 8 bytes of nanoseconds (little-endian) that the watchdog waits longer.
     pub(crate) const EXTEND: u8 = b'x';
 }

@@ -1,19 +1,17 @@
-//! `sandbox check`: what this machine can do, what would enforce each limit of a default run, and for what is missing the
-//! cause and what to type here. Asks the library and lays out its answers; decides nothing.
+//! `sandbox check`: what this machine can do, what would enforce each limit of a default run, and for what is missing
+//! the cause and what to type here. Asks the library and lays out its answers; decides nothing.
 
+use super::figure::{allowed, plain};
 use super::parse::Help;
+use super::stats::{aligned, enforcer};
 use crate::error::Error;
 use crate::host::{Diagnosis, Host, Place, Stage, diagnose, diagnose_weak_limits};
 use crate::plan::limits::plan_limits;
 use crate::plan::plan;
 use crate::report::{Enforcement, Scope};
-use crate::spec::{Bytes, CgroupChoice, CpuRate, Limit, Millis, Spec, Work, parse_cgroup};
+use crate::spec::{CgroupChoice, Spec, Work};
 use clap::Args;
-use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::Serialize;
-use std::ffi::OsString;
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -39,12 +37,8 @@ pub(crate) struct CheckArgs {
     json: bool,
 
     /// Check with this cgroup, as 'sandbox run' would use it: auto, own, scope, none, or a directory
-    #[arg(long, value_name = "CHOICE", default_value = "auto", value_parser = cgroup_choice())]
+    #[arg(long, value_name = "CHOICE", default_value = "auto", value_parser = super::value::cgroup())]
     cgroup: CgroupChoice,
-}
-
-fn cgroup_choice() -> impl TypedValueParser<Value = CgroupChoice> {
-    OsStringValueParser::new().try_map(|words: OsString| parse_cgroup(&words))
 }
 
 /// Whether the default run would work.
@@ -89,42 +83,30 @@ struct Checked {
     missing: Vec<Missing>,
 }
 
-/// The subcommand: 0 where the default run has kernel-enforced limits, 1 where it has weaker ones, 125 where it cannot run.
+/// The subcommand: 0 where the default run has kernel-enforced limits, 1 where it has weaker ones, 125 where it cannot
+/// run.
 ///
 /// # Errors
 /// The answer could not be printed.
 pub(crate) fn run(args: CheckArgs) -> Result<ExitCode, Error> {
     let checked = check(args.cgroup);
-    let text = if args.json {
-        let checked = Checked {
-            host: checked.host.map(|host| Host {
-                cwd: host.cwd.map(presentable),
-                home: host.home.map(presentable),
-                ..host
-            }),
-            place: Place { program: presentable(checked.place.program), ..checked.place },
-            ..checked
-        };
-        serde_json::to_string_pretty(&checked)
-            .map(|json| json + "\n")
-            .map_err(|error| Error::sandbox("cannot put the check into JSON").because(error))
-            .map(|json| (json, checked.verdict))?
-    } else {
-        (in_words(&checked), checked.verdict)
-    };
-    let (text, verdict) = text;
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // Nobody reads it any more: the exit code still tells.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(Error::sandbox("cannot write to stdout").because(error));
-        }
-        _ => {}
-    }
+    let verdict = checked.verdict;
+    super::write_out(&if args.json { in_json(checked)? } else { in_words(&checked) })?;
     Ok(ExitCode::from(match verdict {
         Verdict::Full => 0,
         Verdict::Weaker => 1,
         Verdict::Cannot => 125,
     }))
+}
+
+fn in_json(mut checked: Checked) -> Result<String, Error> {
+    if let Some(host) = &mut checked.host {
+        host.cwd = host.cwd.take().map(presentable);
+        host.home = host.home.take().map(presentable);
+    }
+    checked.place.program = presentable(checked.place.program);
+    let json = serde_json::to_string_pretty(&checked);
+    Ok(json.map_err(|error| Error::sandbox("cannot put the check into JSON").because(error))? + "\n")
 }
 
 /// JSON is UTF-8: other bytes are replaced. Nothing is opened by these paths.
@@ -164,10 +146,7 @@ fn check(cgroup: CgroupChoice) -> Checked {
         .filter(|refusal| refusal.stage != Stage::PerfClock || !kernel_limits)
         .map(|refusal| diagnose(refusal.stage, refusal.errno, &place).into())
         .collect();
-    if !kernel_limits {
-        let why = host.cgroup.why_weak.as_deref().unwrap_or("no cgroup enforces memory, CPU time and processes");
-        missing.push(diagnose_weak_limits(why, &place).into());
-    }
+    missing.extend(diagnose_weak_limits(&host.cgroup, &place).map(Missing::from));
     let runs = host.user_namespaces.works() && planned.is_ok();
     if host.user_namespaces.works()
         && let Err(error) = &planned
@@ -193,26 +172,26 @@ fn in_words(checked: &Checked) -> String {
         text.push_str(line);
         text.push('\n');
     };
-    let place = checked.place.words();
+    let place = plain(&checked.place.words());
     match &checked.host {
         None => line(&mut text, &format!("sandbox {} in {place}", checked.version)),
         Some(host) => {
             let version = checked.version;
             line(&mut text, &format!("sandbox {version} on Linux {} ({}), in {place}\n", host.kernel, host.arch));
             line(&mut text, "Isolation");
-            columns(&mut text, &isolation(host));
+            indented(&mut text, &isolation(host));
             if !checked.limits.is_empty() {
                 line(&mut text, "\nLimits of a default run, and what enforces them");
-                columns(&mut text, &checked.limits.iter().filter_map(limit).collect::<Vec<_>>());
+                indented(&mut text, &checked.limits.iter().filter_map(limit).collect::<Vec<_>>());
             }
         }
     }
     if !checked.missing.is_empty() {
         line(&mut text, "\nMissing");
         for Missing { what, cause, fix } in &checked.missing {
-            line(&mut text, &format!("  {what}: {cause}"));
+            line(&mut text, &format!("  {}: {}", plain(what), plain(cause)));
             for fix in fix.iter().flat_map(|fix| fix.lines()) {
-                line(&mut text, &format!("    {fix}"));
+                line(&mut text, &format!("    {}", plain(fix)));
             }
         }
     }
@@ -223,6 +202,14 @@ fn in_words(checked: &Checked) -> String {
     };
     line(&mut text, verdict);
     text
+}
+
+fn indented<const N: usize>(text: &mut String, rows: &[[String; N]]) {
+    for row in aligned(rows) {
+        text.push_str("  ");
+        text.push_str(&row);
+        text.push('\n');
+    }
 }
 
 fn isolation(host: &Host) -> Vec<[String; 2]> {
@@ -252,49 +239,52 @@ fn isolation(host: &Host) -> Vec<[String; 2]> {
 
 /// A row for a limit that a default run has.
 fn limit(row: &Enforcement) -> Option<[String; 3]> {
-    let value = row.value?;
-    let mut by = row.mechanism.clone().unwrap_or_else(|| "nothing".to_owned());
-    match row.scope {
-        Scope::Tree | Scope::None => {}
-        Scope::Process => by.push_str(", for each process"),
-        Scope::Stream => by.push_str(", for each stream"),
-    }
-    if let Some(who) = &row.clamped_by {
-        // Writing to a String cannot fail.
-        let _ = write!(by, ", clamped by the {who}");
-    }
-    if row.evadable {
-        by.push_str(", evadable");
-    }
-    Some([row.limit.name().replace('_', " "), quantity(row.limit, value), by])
+    row.value?;
+    let reach = match row.scope {
+        Scope::Tree | Scope::None => "",
+        Scope::Process => ", for each process",
+        Scope::Stream => ", for each stream",
+    };
+    Some([row.limit.name().replace('_', " "), allowed(row), enforcer(row) + reach])
 }
 
-fn quantity(limit: Limit, value: u64) -> String {
-    match limit {
-        Limit::Memory | Limit::Output | Limit::FileSize | Limit::Disk | Limit::Stack | Limit::Core => {
-            Bytes::new(value).to_string()
-        }
-        Limit::CpuTime | Limit::WallTime | Limit::IdleTime => Millis::new(value / 1_000_000).to_string(),
-        Limit::Processes | Limit::Inodes | Limit::OpenFiles | Limit::CpuSet => value.to_string(),
-        Limit::Cpus => CpuRate::new(u32::try_from(value).unwrap_or(u32::MAX)).to_string(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Indented rows whose cells stand below each other.
-fn columns<const N: usize>(text: &mut String, rows: &[[String; N]]) {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+    fn checked(verdict: Verdict) -> Checked {
+        let place = Place::told_by(&crate::host::Traces { uid: 1000, ..crate::host::Traces::default() });
+        let fix = Some("first line\nsecond line".to_owned());
+        let missing = Missing { what: "cgroups".to_owned(), cause: "none \u{1b}[31m".to_owned(), fix };
+        Checked {
+            schema: SCHEMA,
+            version: "1.2.3",
+            verdict,
+            host: None,
+            place,
+            limits: Vec::new(),
+            missing: vec![missing],
         }
     }
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            // Writing to a String cannot fail.
-            let _ = write!(line, "  {cell:<width$}");
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
+
+    #[test]
+    fn words_for_a_person_name_what_is_missing_and_the_verdict() {
+        assert_eq!(
+            in_words(&checked(Verdict::Cannot)),
+            "sandbox 1.2.3 in no container, as uid 1000\n\nMissing\n  cgroups: none \\u{1b}[31m\n    first line\n    \
+             second line\n\nThe default run cannot work here.\n"
+        );
+    }
+
+    #[test]
+    fn a_path_that_is_no_text_still_makes_json() {
+        use std::os::unix::ffi::OsStringExt;
+        let mut checked = checked(Verdict::Weaker);
+        checked.place.program = std::ffi::OsString::from_vec(b"/\xff".to_vec()).into();
+        let json: serde_json::Value = serde_json::from_str(&in_json(checked).unwrap()).unwrap();
+        assert_eq!(json["verdict"], "weaker");
+        assert_eq!(json["place"]["kind"], "plain");
+        assert_eq!(json["place"]["program"], "/\u{fffd}");
+        assert_eq!(json["missing"][0]["what"], "cgroups");
     }
 }

@@ -116,14 +116,22 @@ fn overview() -> String {
         'sandbox COMMAND --help' says more.\n"
 }
 
-/// Prints what was asked for. Nobody reading it any more is no failure.
+/// Prints what was asked for.
 fn print(text: &str) -> ExitCode {
+    match write_out(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Writes to stdout. Nobody reading it any more is no failure.
+fn write_out(text: &str) -> Result<(), Error> {
     let written = sink::stdout().and_then(|file| sink::Patient(file).write_all(text.as_bytes()));
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            fail(&Error::sandbox("cannot write to stdout").because(error))
+            Err(Error::sandbox("cannot write to stdout").because(error))
         }
-        _ => ExitCode::SUCCESS,
+        _ => Ok(()),
     }
 }
 

@@ -335,8 +335,8 @@ impl<'a> Look<'a> {
                 "systemd-run --user --scope --quiet --collect -p Delegate=yes -- sandbox run …".to_owned()
             }
             (_, Some(_)) if !self.root => format!(
-                "as root: for c in memory pids cpuacct; do mkdir -p {MOUNT}/$c/{OURS}/uid-{uid} && \
-                 chown {uid} {MOUNT}/$c/{OURS}/uid-{uid}; done"
+                "sudo sh -c 'for c in memory pids cpuacct; do mkdir -p {MOUNT}/$c/{OURS}/uid-{uid} && \
+                 chown {uid} {MOUNT}/$c/{OURS}/uid-{uid}; done'"
             ),
             (Some(_) | None, _) => format!(
                 "mount the memory controller as root: mkdir -p {MOUNT}/memory && \

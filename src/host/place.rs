@@ -228,7 +228,7 @@ impl Place {
         }
     }
 
-    /// A few words for a person, such as `a Docker container, as root`.
+    /// A few words for a person, to stand behind `in`: `a Docker container, as root`.
     pub fn words(&self) -> String {
         let place = match &self.kind {
             PlaceKind::Docker => "a Docker container".to_owned(),
@@ -242,7 +242,7 @@ impl Place {
             PlaceKind::Session(scope) => format!("a login session ({scope})"),
             PlaceKind::Service(unit) => format!("a systemd service ({unit})"),
             PlaceKind::UserManager => "a program of the user's systemd".to_owned(),
-            PlaceKind::Plain if self.inside_a_sandbox() => "inside another sandbox".to_owned(),
+            PlaceKind::Plain if self.inside_a_sandbox() => "another sandbox".to_owned(),
             PlaceKind::Plain => "no container".to_owned(),
         };
         let who = if self.uid == 0 { "root".to_owned() } else { format!("uid {}", self.uid) };
@@ -255,7 +255,8 @@ impl Place {
     }
 }
 
-/// The more specific trace wins: a pod's container has Docker's traces too, and a container on WSL2 is mended as a container.
+/// The more specific trace wins: a pod's container has Docker's traces too, and a container on WSL2 is mended as a
+/// container.
 fn kind(traces: &Traces, chroot: bool) -> PlaceKind {
     let cgroup_names = |word: &str| traces.cgroup.lines().any(|line| line.contains(word));
     let version = traces.version.to_ascii_lowercase();
@@ -284,7 +285,7 @@ fn kind(traces: &Traces, chroot: bool) -> PlaceKind {
 /// container's own name files.
 fn is_docker(traces: &Traces) -> bool {
     let mounted = |point: &str| traces.mountinfo.lines().any(|line| line.split(' ').nth(4) == Some(point));
-    let named = traces.mountinfo.is_empty() || mounted("/etc/hostname") || mounted("/etc/resolv.conf");
+    let named = mounted("/etc/hostname") || mounted("/etc/resolv.conf");
     traces.container == "docker" || (traces.dockerenv && named)
 }
 

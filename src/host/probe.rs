@@ -17,8 +17,17 @@ const OUTER_ID_FOR_ROOT: u32 = 65_533;
 /// How long all trials together may take.
 const TRIALS: Duration = Duration::from_secs(5);
 
-/// How many resource limits Linux numbers.
-const RESOURCES: u32 = 16;
+/// The limits that a run may have of its own, and so the caller's may be in the way of.
+const RESOURCES: [libc::c_uint; 8] = [
+    libc::RLIMIT_CPU as _,
+    libc::RLIMIT_FSIZE as _,
+    libc::RLIMIT_DATA as _,
+    libc::RLIMIT_STACK as _,
+    libc::RLIMIT_CORE as _,
+    libc::RLIMIT_NPROC as _,
+    libc::RLIMIT_NOFILE as _,
+    libc::RLIMIT_AS as _,
+];
 
 /// Something that this machine refused when it was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +83,8 @@ impl Host {
         Ok((host, refusals))
     }
 
-    /// Probes what a choice of the plan hangs on, for every run: some tens of microseconds, nothing forked. The rest counts as
-    /// working until a launch teaches otherwise.
+    /// Probes what a choice of the plan hangs on, for every run: some tens of microseconds, nothing forked. The rest
+    /// counts as working until a launch teaches otherwise.
     ///
     /// # Errors
     /// A kernel too old, an architecture we have no filter for, or a cgroup that was named and cannot be had.
@@ -95,12 +104,13 @@ fn look(cgroup: &CgroupChoice) -> Result<Host, Error> {
     };
     let (kernel, arch) = query::uname().map_err(asked("its name"))?;
     supported(&kernel, &arch)?;
-    let gid = nix::unistd::getegid();
-    let groups = nix::unistd::getgroups().map_err(asked("our groups"))?;
+    let gid = nix::unistd::getegid().as_raw();
     Ok(Host {
         uid: nix::unistd::geteuid().as_raw(),
-        gid: gid.as_raw(),
-        supplementary_groups: groups.iter().filter(|&&group| group != gid).count() as u32,
+        gid,
+        supplementary_groups: query::other_groups(gid)
+            .or_else(|errno| listed_groups(gid).ok_or(errno))
+            .map_err(asked("our groups"))?,
         cwd: std::env::current_dir().ok(),
         home: std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from),
         cpus: query::affinity_count().map_err(asked("our CPUs"))?,
@@ -114,15 +124,22 @@ fn look(cgroup: &CgroupChoice) -> Result<Host, Error> {
         idmapped_mounts: Fact::Works,
         perf_clock: Fact::Works,
         cgroup: CgroupFacts::probe(cgroup)?,
-        hard_rlimits: (0..RESOURCES).filter_map(|number| Some((number, query::hard_limit(number)?))).collect(),
+        hard_rlimits: RESOURCES.into_iter().filter_map(|number| Some((number, query::hard_limit(number)?))).collect(),
         system: SYSTEM.iter().filter_map(|path| system_entry(Path::new(path))).collect(),
         kernel,
         arch,
     })
 }
 
-/// An overlay marks removals by `user.*` attributes in its upper directory. On a tmpfs without them, which takes no mount to
-/// find out, it mounts and then answers EIO to the rmdir of an emptied lower directory.
+/// The same from `/proc/self/status`, for a process whose filter refuses getgroups(2), as those of sandboxes do.
+fn listed_groups(gid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:"))?;
+    Some(groups.split_whitespace().filter(|&group| group != gid.to_string()).count() as u32)
+}
+
+/// An overlay marks removals by `user.*` attributes in its upper directory. On a tmpfs without them, which takes no
+/// mount to find out, it mounts and then answers EIO to the rmdir of an emptied lower directory.
 fn overlay_on_tmpfs(xattr: Result<(), Errno>) -> Fact {
     match xattr {
         Ok(()) => Fact::Works,
@@ -211,6 +228,12 @@ mod tests {
         assert!(supported("6.18.44", "x86_64").is_ok());
         assert!(supported("mainline", "x86_64").is_ok());
         assert!(supported("6.18.44", "riscv64").is_err());
+    }
+
+    #[test]
+    fn both_ways_to_count_groups_agree() {
+        let gid = nix::unistd::getegid().as_raw();
+        assert_eq!(listed_groups(gid), query::other_groups(gid).ok());
     }
 
     #[test]

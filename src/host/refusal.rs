@@ -1,5 +1,7 @@
-//! From a stage and an errno to the cause and what mends it here. Pure: the same words serve `check` and a start that failed.
+//! From a stage and an errno to the cause and what mends it here. Pure: the same words serve `check` and a start that
+//! failed.
 
+use super::CgroupFacts;
 use super::place::{Place, PlaceKind};
 use super::remedy;
 use crate::error::{Error, errno_name, errno_text};
@@ -171,9 +173,14 @@ pub fn diagnose(stage: Stage, errno: i32, place: &Place) -> Diagnosis {
     Diagnosis { stage, errno, cause, fix }
 }
 
-/// The diagnosis of a machine where limits fall to weaker mechanisms, for the reason that the cgroup probe found.
-pub fn diagnose_weak_limits(why: &str, place: &Place) -> Diagnosis {
-    Diagnosis { stage: Stage::Cgroup, errno: 0, cause: why.to_owned(), fix: Some(remedy::cgroup(place)) }
+/// The diagnosis of a machine where limits fall to weaker mechanisms; `None` where the cgroup probe found nothing to
+/// mend.
+pub fn diagnose_weak_limits(facts: &CgroupFacts, place: &Place) -> Option<Diagnosis> {
+    let cause = facts.why_weak.clone()?;
+    // With part of a delegated tree in hand, what is wrong is in the tree, and the probe said what.
+    let of_place = || remedy::cgroup_of_place(place).filter(|_| facts.v2.is_none());
+    let fix = of_place().or_else(|| facts.fix.clone()).or_else(|| Some(remedy::cgroup(place)));
+    Some(Diagnosis { stage: Stage::Cgroup, errno: 0, cause, fix })
 }
 
 /// A cause, and a fix where there is one.
@@ -225,7 +232,7 @@ fn namespaces(stage: Stage, errno: Errno, place: &Place) -> Finding {
     if place.chroot {
         return finding(
             "the kernel refuses user namespaces inside a chroot",
-            "run it outside, or enter the directory by pivot_root: systemd-nspawn -D DIRECTORY, or bwrap --bind DIRECTORY /",
+            "run it outside, or enter the directory by pivot_root: systemd-nspawn -D DIRECTORY",
         );
     }
     if place.inside_a_sandbox() {
@@ -261,13 +268,15 @@ fn namespaces(stage: Stage, errno: Errno, place: &Place) -> Finding {
     if place.filtered {
         return finding("a system-call filter on this process refuses it", "start it outside that filter");
     }
-    if errno == Errno::EPERM && !place.proc {
-        return finding(
+    match errno {
+        Errno::EPERM if !place.proc => finding(
             "a chroot or a filter refuses it, and without /proc it cannot be told which",
             "run it outside the chroot; or mount -t proc proc /proc, to be told more",
-        );
+        ),
+        // A chroot into a mount looks like no chroot; all else that answers EPERM was looked at above.
+        Errno::EPERM => finding("nothing visible forbids it, so this is most likely a chroot", "run it outside"),
+        other => unknown(other),
     }
-    unknown(errno)
 }
 
 fn filter_name(kind: &PlaceKind) -> &'static str {
@@ -316,7 +325,8 @@ fn too_many(stage: Stage, errno: Errno, place: &Place) -> Finding {
         return (
             "user.max_user_namespaces is 0".to_owned(),
             Some(format!(
-                "{where_to}echo user.max_user_namespaces=15000 | sudo tee /etc/sysctl.d/60-userns.conf && sudo sysctl --system"
+                "{where_to}echo user.max_user_namespaces=15000 | sudo tee /etc/sysctl.d/60-userns.conf && \
+                 sudo sysctl --system"
             )),
         );
     }
@@ -478,6 +488,7 @@ fn idmapped_mount(errno: Errno, place: &Place) -> Finding {
 
 fn perf_clock(errno: Errno, place: &Place) -> Finding {
     match (errno, place.perf_event_paranoid) {
+        (Errno::EACCES, _) if !place.dumpable => ids(errno, place),
         (Errno::EACCES | Errno::EPERM, Some(level @ 3..)) => (
             format!("kernel.perf_event_paranoid is {level}"),
             Some("sudo sysctl -w kernel.perf_event_paranoid=2".to_owned()),

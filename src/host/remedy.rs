@@ -1,5 +1,5 @@
-//! What to type, in which place: for containers the line that starts them, for systemd its units, else the command itself.
-//! Only text; nothing here is run.
+//! What to type, in which place: for containers the line that starts them, for systemd its units, else the command
+//! itself. Only text; nothing here is run.
 
 use super::place::{Place, PlaceKind};
 use std::path::Path;
@@ -28,7 +28,7 @@ pub(super) fn namespaces_in_container(place: &Place) -> Option<String> {
             .to_owned(),
         PlaceKind::Lxc => "on the host: lxc config set NAME security.nesting true && lxc restart NAME".to_owned(),
         PlaceKind::Container(_) => {
-            "let the container make user namespaces and mounts: no seccomp filter and no AppArmor profile that refuse them"
+            "let the container make user namespaces and mounts: no seccomp filter and no AppArmor profile against it"
                 .to_owned()
         }
         PlaceKind::Chroot
@@ -103,33 +103,26 @@ pub(super) fn drop_in(unit: &str, name: &str, setting: &str) -> String {
     )
 }
 
-/// A cgroup of our own, without which limits are enforced by our looking.
-pub(super) fn cgroup(place: &Place) -> String {
-    let scope =
-        format!("systemd-run --user --scope --quiet --collect -p Delegate=yes -- {} run …", place.program_word());
-    match &place.kind {
-        PlaceKind::Docker => {
-            let mut lines =
-                "docker run --cgroupns=private --security-opt writable-cgroups=true …   (Docker 28 or newer)\n\
-                 compose: cgroup: private, and security_opt: [\"writable-cgroups=true\"]"
-                    .to_owned();
-            if place.uid != 0 {
-                lines.push('\n');
-                lines.push_str(&give_to(place.uid));
-            }
-            lines
-        }
-        PlaceKind::Podman if place.uid != 0 => {
-            format!("podman run --cgroupns=private --security-opt unmask=ALL …\n{}", give_to(place.uid))
-        }
-        PlaceKind::Podman => "podman run --cgroupns=private --security-opt unmask=ALL …".to_owned(),
+/// A cgroup of our own in a place that has its own way to one.
+pub(super) fn cgroup_of_place(place: &Place) -> Option<String> {
+    let given = if place.uid == 0 { String::new() } else { format!("\n{}", give_to(place.uid)) };
+    Some(match &place.kind {
+        PlaceKind::Docker if place.github_actions => format!(
+            "in the job: container: {{options: --cgroupns=private --security-opt writable-cgroups=true}}{given}"
+        ),
+        PlaceKind::Docker => format!(
+            "docker run --cgroupns=private --security-opt writable-cgroups=true …   (Docker 28 or newer)\n\
+             compose: cgroup: private, and security_opt: [\"writable-cgroups=true\"]{given}"
+        ),
+        PlaceKind::Podman => format!("podman run --cgroupns=private --security-opt unmask=ALL …{given}"),
         PlaceKind::Kubernetes => "pods see cgroups read-only; on the node, containerd 2.1 or newer: \
              cgroup_writable = true in [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]"
             .to_owned(),
         PlaceKind::Service(unit) if place.systemd => drop_in(unit, "delegate", "Delegate=yes"),
-        PlaceKind::GithubActions if place.systemd => {
-            format!("sudo loginctl enable-linger \"$USER\"; export XDG_RUNTIME_DIR=/run/user/$(id -u)\n{scope}")
-        }
+        PlaceKind::GithubActions if place.systemd && place.uid != 0 => format!(
+            "sudo loginctl enable-linger \"$USER\"; export XDG_RUNTIME_DIR=/run/user/$(id -u)\n{}",
+            scope(place)
+        ),
         PlaceKind::Wsl2 if !place.systemd => {
             "printf '[boot]\\nsystemd=true\\n' | sudo tee -a /etc/wsl.conf >/dev/null, then in Windows: wsl --shutdown"
                 .to_owned()
@@ -142,18 +135,33 @@ pub(super) fn cgroup(place: &Place) -> String {
         | PlaceKind::Wsl2
         | PlaceKind::Session(_)
         | PlaceKind::UserManager
-        | PlaceKind::Plain => {
-            if place.uid == 0 {
-                "mount the cgroup file system: mount -t cgroup2 cgroup2 /sys/fs/cgroup; or where it is read-only: \
-                 mount -o remount,rw /sys/fs/cgroup"
-                    .to_owned()
-            } else if place.systemd {
-                scope
-            } else {
-                format!("sudo {} run …", place.program_word())
-            }
+        | PlaceKind::Plain => return None,
+    })
+}
+
+/// A cgroup of our own, without which limits are enforced by our looking.
+pub(super) fn cgroup(place: &Place) -> String {
+    cgroup_of_place(place).unwrap_or_else(|| {
+        if place.uid == 0 {
+            "mount the cgroup file system: mount -t cgroup2 cgroup2 /sys/fs/cgroup; or where it is read-only: \
+             mount -o remount,rw /sys/fs/cgroup"
+                .to_owned()
+        } else if place.systemd {
+            scope(place)
+        } else {
+            format!("sudo {} run …", place.program_word())
         }
-    }
+    })
+}
+
+/// A transient scope of the user's own systemd.
+fn scope(place: &Place) -> String {
+    format!("systemd-run --user --scope --quiet --collect -p Delegate=yes -- {} run …", place.program_word())
+}
+
+/// Container root hands the container's cgroup to an ordinary user.
+fn give_to(uid: u32) -> String {
+    format!("in it, as root: cd /sys/fs/cgroup && chown {uid} . cgroup.procs cgroup.subtree_control cgroup.threads")
 }
 
 /// Lets root in a container give its children another id.
@@ -199,11 +207,6 @@ pub(super) fn selinux(place: &Place) -> String {
              sudo semodule -i sandbox.pp"
             .to_owned(),
     }
-}
-
-/// Container root hands the container's cgroup to an ordinary user.
-fn give_to(uid: u32) -> String {
-    format!("in it, as root: cd /sys/fs/cgroup && chown {uid} . cgroup.procs cgroup.subtree_control cgroup.threads")
 }
 
 /// Starts as an ordinary user what cannot be done as root.

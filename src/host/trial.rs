@@ -1,5 +1,5 @@
-//! A child that tries what a run needs, one kernel feature after the other, and takes everything with it when it ends: its
-//! namespaces, its mounts, its filters. It tells the answers through a pipe.
+//! A child that tries what a run needs, one kernel feature after the other, and takes everything with it when it ends:
+//! its namespaces, its mounts, its filters. It tells the answers through a pipe.
 //!
 //! The program that we are a part of may have threads, so the child only makes system calls on memory that was prepared
 //! before: no heap, no lock, no panic.
@@ -28,7 +28,8 @@ pub(super) enum Point {
     MountNamespace,
     /// A mount in it: AppArmor lets the namespaces be made, and refuses this.
     Mount,
-    /// An overlay on tmpfs in which lower files can be removed, renamed and changed, and their emptied directory removed.
+    /// An overlay on tmpfs in which lower files can be removed, renamed and changed, and their emptied directory
+    /// removed.
     Overlay,
     /// A fresh /proc.
     Proc,
@@ -338,8 +339,8 @@ fn scratch() -> Result<(), i32> {
     Ok(())
 }
 
-/// An overlay on directories of the scratch tmpfs, in which is done what programs do in their directory. To rename a lower
-/// DIRECTORY is no part of it: every overlay without redirects answers EXDEV, and mv(1) then copies.
+/// An overlay on directories of the scratch tmpfs, in which is done what programs do in their directory. To rename a
+/// lower DIRECTORY is no part of it: every overlay without redirects answers EXDEV, and mv(1) then copies.
 fn overlay() -> Result<(), i32> {
     for directory in [c"lower", c"lower/emptied", c"upper", c"work", c"merged"] {
         file::mkdirat(file::CWD, directory, 0o700)?;

@@ -109,10 +109,6 @@ enum Class<'a> {
 }
 
 impl<'a> Chain<'a> {
-    fn constant(value: Option<u32>) -> Self {
-        Chain { tried: Vec::new(), otherwise: value }
-    }
-
     /// Leaves out what makes no difference; `None` where this program need not decide at all.
     fn simplify(self) -> Option<Class<'a>> {
         let mut tried: Vec<(Vec<Comparison<'a>>, u32)> =
@@ -150,6 +146,18 @@ fn notified(answer: Answer) -> bool {
     matches!(answer, Answer::Refuse(_) | Answer::Kill)
 }
 
+/// Whether two comparisons with lists of values can never both hold.
+fn contradictory(tests: &[Comparison<'_>]) -> bool {
+    let lists = || tests.iter().filter(|test| test.op == Op::In);
+    lists().any(|one| {
+        lists().any(|other| {
+            let common = one.mask & other.mask;
+            let unlike = |a: &u64, b: &u64| (a ^ b) & common != 0;
+            one.arg == other.arg && one.values.iter().all(|a| other.values.iter().all(|b| unlike(a, b)))
+        })
+    })
+}
+
 struct Compiler<'a> {
     arch: Arch,
     table: &'a Table,
@@ -168,48 +176,71 @@ impl<'a> Compiler<'a> {
         self.table.tests(rule).iter().map(comparison).collect()
     }
 
-    /// Every way in which the call can be decided: tests, answer. The last has no tests.
-    fn answers(&self, call: Call, rules: &[Rule]) -> Vec<(Vec<Comparison<'a>>, Answer)> {
-        if call == MEMFD_CREATE && self.setting.refuse_memfd {
-            return vec![(Vec::new(), Answer::Errno(ENOSYS))];
-        }
-        let mut answers: Vec<_> = rules.iter().map(|rule| (self.tests(rule), rule.answer)).collect();
-        match rules.last() {
-            None => answers.push((Vec::new(), UNLISTED)),
-            Some(rule) if rule.count != 0 => answers.push((Vec::new(), OTHERWISE)),
-            Some(_) => {}
-        }
-        answers
+    /// What the launcher itself does with this call while the policy would refuse it; `None` where nothing is special.
+    fn own_use(&self, call: Call) -> Option<&'static [Comparison<'static>]> {
+        let own = LAUNCHER.iter().find(|(known, _)| *known == call).map(|(_, tests)| *tests);
+        own.filter(|_| self.setting.notify)
     }
 
-    fn chain(&self, call: Call, rules: &[Rule]) -> Chain<'a> {
-        let notify = self.setting.notify;
-        let answers = self.answers(call, rules);
-        let launcher = LAUNCHER.iter().find(|(known, _)| *known == call).map(|(_, tests)| *tests);
-        let launcher = launcher.filter(|_| notify && answers.iter().any(|(_, answer)| notified(*answer)));
-        let mut tried: Vec<(Vec<Comparison<'a>>, Option<u32>)> = Vec::new();
-        if let Some(own) = launcher {
-            match self.role {
-                Role::Listener => tried.push((own.to_vec(), Some(RET_ALLOW))),
-                Role::Main => tried.extend(answers.iter().map(|(tests, answer)| {
-                    let both = own.iter().chain(tests).copied().collect();
-                    (both, self.role.value(*answer, false))
-                })),
-            }
+    /// A call whose one answer hangs on nothing: most of them.
+    fn constant(&self, call: Call, rules: &[Rule]) -> Option<Option<Class<'a>>> {
+        let answer = match rules {
+            _ if call == MEMFD_CREATE && self.setting.refuse_memfd => Answer::Errno(ENOSYS),
+            [] => UNLISTED,
+            [Rule { answer, count: 0, .. }] => *answer,
+            _ => return None,
+        };
+        let told = notified(answer) && !self.own_use(call).is_some_and(|tests| tests.is_empty());
+        if told && self.own_use(call).is_some() {
+            return None;
         }
-        tried.extend(answers.into_iter().map(|(tests, answer)| (tests, self.role.value(answer, notify))));
-        // What follows a rule without tests is never reached.
+        Some(match self.role {
+            Role::Listener if notified(answer) && !told => Some(Class::Constant(RET_ALLOW)),
+            _ => self.role.value(answer, self.setting.notify && told).map(Class::Constant),
+        })
+    }
+
+    fn class_of(&self, call: Call, rules: &[Rule]) -> Option<Class<'a>> {
+        if let Some(class) = self.constant(call, rules) {
+            return class;
+        }
+        let notify = self.setting.notify;
+        let own = self.own_use(call);
+        let mut tried: Vec<(Vec<Comparison<'a>>, Option<u32>)> = Vec::with_capacity(rules.len() + 2);
+        let mut add = |tests: Vec<Comparison<'a>>, answer: Answer| {
+            if let Some(own) = own.filter(|_| notified(answer)) {
+                let both: Vec<Comparison<'a>> = own.iter().chain(&tests).copied().collect();
+                if !contradictory(&both) {
+                    let value = match self.role {
+                        Role::Listener => Some(RET_ALLOW),
+                        Role::Main => self.role.value(answer, false),
+                    };
+                    tried.push((both, value));
+                }
+            }
+            tried.push((tests, self.role.value(answer, notify)));
+        };
+        for rule in rules {
+            add(self.tests(rule), rule.answer);
+        }
+        match rules.last() {
+            None => add(Vec::new(), UNLISTED),
+            Some(rule) if rule.count != 0 => add(Vec::new(), OTHERWISE),
+            Some(_) => {}
+        }
+        // What follows a rule without tests is never reached; there is always one.
         let last = tried.iter().position(|(tests, _)| tests.is_empty()).unwrap_or(0);
         let otherwise = tried.get(last).and_then(|(_, value)| *value);
         tried.truncate(last);
-        Chain { tried, otherwise }
+        Chain { tried, otherwise }.simplify()
     }
 
-    /// What is said to numbers that no table knows, and to other ABIs.
-    fn unknown(&self) -> Option<u32> {
-        self.role.value(Answer::Errno(ENOSYS), self.setting.notify)
+    /// What is said to numbers that no table knows.
+    fn unknown(&self) -> Option<Class<'a>> {
+        self.role.value(Answer::Errno(ENOSYS), self.setting.notify).map(Class::Constant)
     }
 
+    /// What is said to other ABIs.
     fn foreign(&self) -> u32 {
         self.role.value(Answer::Kill, self.setting.notify).unwrap_or(RET_KILL_PROCESS)
     }
@@ -236,24 +267,18 @@ impl<'a> Compiler<'a> {
         }
         for number in 0..NUMBERS as u32 {
             let Some(call) = Call::numbered(self.arch, number) else {
-                add(number, Chain::constant(self.unknown()).simplify());
+                add(number, self.unknown());
                 continue;
             };
             let line = usize::from(call.line());
             let rules = &rules[usize::from(first_rule[line])..usize::from(first_rule[line + 1])];
-            let class = match rules {
-                [Rule { answer: Answer::Allow, count: 0, .. }] if call != MEMFD_CREATE => {
-                    Some(Class::Constant(RET_ALLOW))
-                }
-                _ => self.chain(call, rules).simplify(),
-            };
-            add(number, class);
+            add(number, self.class_of(call, rules));
         }
-        add(NUMBERS as u32, Chain::constant(self.unknown()).simplify());
+        add(NUMBERS as u32, self.unknown());
         if self.arch == Arch::X86_64 {
             add(X32_BIT, Some(Class::Constant(self.foreign())));
             // Not an x32 call but no call at all: what a tracer or `syscall(-1)` asks for.
-            add(u32::MAX, Chain::constant(self.unknown()).simplify());
+            add(u32::MAX, self.unknown());
         }
         ranges
     }
@@ -371,7 +396,7 @@ pub fn verdict(policy: &Policy, setting: Setting, audit: u32, number: i32, args:
 /// The same on any architecture of ours.
 pub fn verdict_for(arch: Arch, policy: &Policy, setting: Setting, audit: u32, number: i32, args: &[u64; 6]) -> Verdict {
     let number = number as u32;
-    let x32 = arch == Arch::X86_64 && number & X32_BIT != 0 && number != u32::MAX;
+    let x32 = arch == Arch::X86_64 && (X32_BIT..u32::MAX).contains(&number);
     if audit != arch.audit() || x32 {
         return Verdict::Kill;
     }

@@ -112,7 +112,6 @@ pub(super) fn plan_files(spec: &Spec, host: &Host, limits: &LimitPlan, ids: &IdM
     builder.devices();
     builder.throw_away("/tmp", 0o1777)?;
     builder.throw_away("/dev/shm", 0o1777)?;
-    builder.link("tmp", "/var/tmp");
     builder.work(work, &mounts)?;
     builder.files.steps.push(Step::Proc { target: ours("proc") });
     for mount in mounts {
@@ -136,10 +135,10 @@ impl Resolved {
 }
 
 fn resolve_mounts(spec: &Spec, host: &Host, work: Option<&Path>) -> Result<Vec<Resolved>, Error> {
-    // Even where nothing of it is shown, `--rw .` means the current directory.
-    let base = work.or(host.cwd.as_deref());
     let resolve = |pair: &PathPair, writable: bool| {
         let outside = absolute(&pair.outside, host.cwd.as_deref())?;
+        // Where nothing of the work directory is shown, `--rw .` still means it, but an absolute path keeps its place.
+        let base = if pair.outside.is_absolute() { work } else { work.or(host.cwd.as_deref()) };
         let inside = match (&pair.inside, base.and_then(|base| outside.strip_prefix(base).ok())) {
             (Some(inside), _) => inside.as_path().to_owned(),
             (None, Some(within)) if within.as_os_str().is_empty() => InsidePath::work().as_path().to_owned(),
@@ -219,12 +218,6 @@ impl Builder<'_> {
         if let Some(parent) = path.parent() {
             self.directory(parent);
         }
-    }
-
-    fn link(&mut self, points_to: &str, path: &str) {
-        self.parent(Path::new(path));
-        let points_to = if path == "/var/tmp" { "../tmp" } else { points_to };
-        self.files.steps.push(Step::Link { target: ours(points_to), path: ours(path.trim_start_matches('/')) });
     }
 
     fn bind(&mut self, source: Source, inside: &Path, attr: Attr, recursive: bool) -> Result<(), Error> {

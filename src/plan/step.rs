@@ -259,6 +259,13 @@ pub enum Step {
     Ready,
     /// The main filter.
     Filter(Vec<Insn>),
+    /// Stands for a step that the kernel refuses with this errno: how tests learn what a failure at each step leaves behind.
+    Fault {
+        /// The step that is not done.
+        step: Box<Step>,
+        /// The answer.
+        errno: i32,
+    },
     /// execve of the first candidate that is there.
     Exec {
         /// Paths inside, tried in order.

@@ -15,6 +15,7 @@ pub fn describe(step: &Step) -> String {
 pub fn describe_with(step: &Step, trees: &[HostTree]) -> String {
     match step {
         Step::BecomeId { uid, gid } => format!("become uid {uid} and gid {gid} inside, without supplementary groups"),
+        Step::Fault { step, .. } => describe_with(step, trees),
         Step::DieWithParent => "tie our life to the launcher's".to_owned(),
         Step::CgroupNamespace => "make a cgroup namespace".to_owned(),
         Step::Scratch { bytes, inodes } => {

@@ -54,7 +54,7 @@ impl Signals {
 }
 
 /// Listens for both.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Attention {
     handle: Arc<EventFd>,
     signals: Option<Arc<Signals>>,

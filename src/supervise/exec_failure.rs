@@ -50,7 +50,7 @@ pub(super) fn explain(spec: &Spec, plan: &Plan, errno: i32) -> Explained {
         libc::ENOEXEC => {
             let (message, hint) = match file.map(machine_of) {
                 Some(Some(machine)) if machine != OWN_MACHINE => (
-                    format!("cannot execute {shown}: it is a program for another kind of processor (ENOEXEC)"),
+                    format!("cannot execute {shown}: it is a program for {} (ENOEXEC)", machine_name(machine)),
                     Some(format!("build it for {}", std::env::consts::ARCH)),
                 ),
                 _ => (
@@ -101,8 +101,11 @@ fn not_found(spec: &Spec, plan: &Plan, program: &OsStr) -> Explained {
     let hint = if program.as_bytes().contains(&b'/') {
         let path = Path::new(program);
         if path.is_absolute() && path.exists() {
-            Some(show_outside(path))
-        } else if path.is_relative() && plan.work.is_none() && path.exists() {
+            Some(match plan.work.as_ref().and_then(|work| path.strip_prefix(work).ok()) {
+                Some(within) => format!("it lies in the work directory: run ./{}", within.display()),
+                None => show_outside(path),
+            })
+        } else if path.is_relative() && plan.work.is_none() {
             Some(match spec.work {
                 Work::Current => {
                     "nothing of the current directory is shown, since it is a home directory or /: change to the program's own \
@@ -187,6 +190,22 @@ fn elf_interpreter(head: &[u8]) -> Option<PathBuf> {
 
 /// `EM_X86_64`, `EM_AARCH64`
 const OWN_MACHINE: u16 = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
+
+/// The architecture of an `e_machine`, as far as it is likely to be met.
+fn machine_name(machine: u16) -> &'static str {
+    match machine {
+        3 => "i386",
+        8 => "mips",
+        20 | 21 => "powerpc",
+        22 => "s390x",
+        40 => "arm",
+        62 => "x86_64",
+        183 => "aarch64",
+        243 => "riscv",
+        258 => "loongarch",
+        _ => "another kind of processor",
+    }
+}
 
 /// The `e_machine` of an ELF file.
 fn machine_of(path: &Path) -> Option<u16> {

@@ -95,6 +95,7 @@ impl Run {
             Status::ExecFailed | Status::SandboxFailed => Vec::new(),
             _ => collect::collect(&self.plan, &self.started.handed, &cloner, disk_limit),
         };
+        self.cut_short = matches!(verdict.killed_by, Some(KilledBy::Sandbox | KilledBy::Kernel));
         let left_running = self.watched.finished.map(|(left, _)| u64::from(left));
         self.flush();
         let Run { meter, refusals, streams, started, plan, abandoned, setup_ns, spec, kernel, .. } = self;

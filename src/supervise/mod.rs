@@ -74,6 +74,8 @@ struct Run {
     overflow: Overflow,
     /// The wish for the end came twice: nobody waits for slow readers any more.
     impatient: bool,
+    /// We ended the run.
+    cut_short: bool,
     /// A process inside would not die.
     abandoned: bool,
     setup_ns: u64,
@@ -107,6 +109,21 @@ impl Runner {
         Ok(Runner { cloner: Cloner::Direct, signals: Some(Arc::new(Signals::take()?)) })
     }
 
+    /// For a program that is itself small and single-threaded, whatever it is called: it clones every sandbox by itself.
+    ///
+    /// # Errors
+    /// The process has more than one thread: a lock that another one holds would stay held in the clone.
+    pub fn single_threaded() -> Result<Runner, Error> {
+        let cannot = || Error::sandbox("cannot run sandboxes from this process itself");
+        let tasks = std::fs::read_dir("/proc/self/task").map_err(|e| cannot().because(e))?.count();
+        if tasks != 1 {
+            return Err(cannot()
+                .because(format!("it has {tasks} threads"))
+                .hint("use Runner::new, which starts a process for it"));
+        }
+        Ok(Runner { cloner: Cloner::Direct, signals: None })
+    }
+
     /// Runs to the end.
     ///
     /// # Errors
@@ -128,18 +145,45 @@ impl Runner {
         let mut lessons = 0;
         loop {
             let plan = plan::plan(spec, &host)?;
-            let (inside, streams) =
-                streams::open(spec, plan.watch.output_bytes, plan.isolation.landlock_abi.is_some())?;
-            match start::start(&plan, inside, &self.cloner, &attention) {
-                Ok(started) => return Ok(live(spec, &host, plan, started, streams, attention, begun)),
-                Err(Failed::Cancelled(signal)) => {
-                    let report = finish::cancelled_early(spec, &host, plan, signal);
-                    return Ok(Running(State::Ended(Box::new(report))));
+            match self.try_plan(spec, &host, plan, &attention, begun)? {
+                Ok(state) => return Ok(Running(state)),
+                Err((plan, failed)) if lessons == MOST_LESSONS || !learn(&plan, &failed, &mut host) => {
+                    return Err(explain(&plan, failed));
                 }
-                Err(failed) if lessons < MOST_LESSONS && learn(&plan, &failed, &mut host) => lessons += 1,
-                Err(failed) => return Err(explain(&plan, failed)),
+                Err(_) => lessons += 1,
             }
         }
+    }
+
+    /// Starts a plan that [`crate::plan()`] made for this `spec` and `host`; a refused step is an error, not a lesson.
+    ///
+    /// # Errors
+    /// As [`Runner::launch`].
+    pub fn launch_plan(&self, spec: &Spec, host: &Host, plan: Plan) -> Result<Running, Error> {
+        let attention = Attention::new(self.signals.clone())?;
+        match self.try_plan(spec, host, plan, &attention, process::monotonic_ns())? {
+            Ok(state) => Ok(Running(state)),
+            Err((plan, failed)) => Err(explain(&plan, failed)),
+        }
+    }
+
+    /// One start. The plan comes back with what refused it.
+    fn try_plan(
+        &self,
+        spec: &Spec,
+        host: &Host,
+        plan: Plan,
+        attention: &Attention,
+        begun: u64,
+    ) -> Result<Result<State, (Plan, Failed)>, Error> {
+        let (inside, streams) = streams::open(spec, plan.watch.output_bytes, plan.isolation.landlock_abi.is_some())?;
+        Ok(match start::start(&plan, inside, &self.cloner, attention) {
+            Ok(started) => Ok(live(spec, host, plan, started, streams, attention.clone(), begun)?),
+            Err(Failed::Cancelled(signal)) => {
+                Ok(State::Ended(Box::new(finish::cancelled_early(spec, host, plan, signal))))
+            }
+            Err(failed) => Err((plan, failed)),
+        })
     }
 }
 
@@ -151,15 +195,15 @@ fn live(
     streams: Streams,
     attention: Attention,
     begun: u64,
-) -> Running {
+) -> Result<State, Error> {
     let scratch = started.handed.get(Slot::SCRATCH).and_then(|fd| fd.try_clone_to_owned().ok());
-    let meter = started
-        .handed
-        .take(Slot::WATCH)
-        .and_then(|procfs| Meter::new(procfs, scratch, plan.watch.poll_memory_bytes, plan.watch.cpus).ok());
+    let procfs = started.handed.take(Slot::WATCH);
+    let meter = procfs.map(|procfs| Meter::new(procfs, scratch, plan.watch.poll_memory_bytes, plan.watch.cpus));
+    // Without it nothing would hold the limits that were promised by it.
+    let meter = meter.transpose().map_err(|e| Error::sandbox("cannot look at the processes inside").because(e))?;
     let refusals = Refusals::new(started.listener.take());
     let setup_ns = started.at_ns.saturating_sub(begun);
-    Running(State::Live(Box::new(Run {
+    Ok(State::Live(Box::new(Run {
         meter,
         refusals,
         streams,
@@ -170,6 +214,7 @@ fn live(
         policy: spec.policy.clone(),
         overflow: spec.overflow,
         impatient: false,
+        cut_short: false,
         abandoned: false,
         setup_ns,
         spec: spec.clone(),
@@ -241,6 +286,7 @@ fn explain(plan: &Plan, failed: Failed) -> Error {
 
 fn explain_step(plan: &Plan, step: &Step, detail: u16, errno: i32) -> Error {
     let stage = match step {
+        Step::Fault { step, .. } => return explain_step(plan, step, detail, errno),
         Step::CgroupNamespace => Stage::Namespace,
         Step::BecomeId { .. } => Stage::Identity,
         Step::Scratch { .. } | Step::Root | Step::Tmpfs { .. } | Step::SealRoot | Step::Pivot => Stage::Mount,

@@ -360,9 +360,9 @@ impl Drain {
         }
     }
 
-    /// Whether something waits for the caller to read it.
-    pub(super) fn unread(&self) -> bool {
-        self.sink.pending() > 0
+    /// How many bytes wait for the caller to read them.
+    pub(super) fn unread(&self) -> usize {
+        self.sink.pending()
     }
 
     /// The captured bytes, if they were wanted.

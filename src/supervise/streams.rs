@@ -32,9 +32,9 @@ impl Streams {
         self.stdout.iter_mut().chain(self.stderr.iter_mut())
     }
 
-    /// Whether the caller has something left to read.
-    pub(super) fn unread(&self) -> bool {
-        self.stdout.iter().chain(&self.stderr).any(Drain::unread)
+    /// How many bytes the caller has left to read.
+    pub(super) fn unread(&self) -> usize {
+        self.stdout.iter().chain(&self.stderr).map(Drain::unread).sum()
     }
 
     /// Why an output could not be passed on, once.
@@ -73,9 +73,10 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::sandbox("cannot make a pipe").because(io::Error::from(e)))
 }
 
-fn open_null(flags: OFlag) -> Result<OwnedFd, Error> {
-    nix::fcntl::open("/dev/null", flags | OFlag::O_CLOEXEC, Mode::empty())
-        .map_err(|e| Error::sandbox("cannot open /dev/null").because(io::Error::from(e)))
+/// End of file at once: /dev/null, or where there is none, a pipe that nobody writes.
+fn nothing() -> Result<OwnedFd, Error> {
+    let null = nix::fcntl::open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+    null.or_else(|_| pipe().map(|(read, _)| read))
 }
 
 /// A pipe into the payload: its end, and ours.
@@ -87,7 +88,7 @@ fn pipe_in() -> Result<(OwnedFd, OwnedFd), Error> {
 
 fn open_input(input: &Input, landlock: bool) -> Result<(OwnedFd, Option<Feed>), Error> {
     match input {
-        Input::Empty => Ok((open_null(OFlag::O_RDONLY)?, None)),
+        Input::Empty => Ok((nothing()?, None)),
         Input::Bytes(bytes) => {
             let (read, write) = pipe_in()?;
             Ok((read, Some(Feed::from_bytes(bytes.clone(), write))))
@@ -121,9 +122,9 @@ fn copy_of(fd: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
 
 fn open_callers(stdin: BorrowedFd<'_>, landlock: bool) -> Result<(OwnedFd, Option<Feed>), Error> {
     let cannot = || Error::sandbox("cannot open standard input again");
-    let Ok(stat) = nix::sys::stat::fstat(stdin) else { return Ok((open_null(OFlag::O_RDONLY)?, None)) };
+    let Ok(stat) = nix::sys::stat::fstat(stdin) else { return Ok((nothing()?, None)) };
     if stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == nix::sys::stat::makedev(1, 3) {
-        return Ok((open_null(OFlag::O_RDONLY)?, None));
+        return Ok((nothing()?, None));
     }
     if stat.st_mode & libc::S_IFMT == libc::S_IFREG && landlock {
         let path = format!("/proc/self/fd/{}", stdin.as_raw_fd());

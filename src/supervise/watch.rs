@@ -15,6 +15,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 const ORDERLY_END_NS: u64 = 200_000_000;
 /// How long teardown may take: a process can be stuck in the kernel.
 const TEARDOWN_NS: u64 = 5_000_000_000;
+/// How long a caller that reads nothing is waited for when we ended the run.
+const PATIENCE_NS: u64 = 1_000_000_000;
 /// The shortest time between two looks at a counter.
 const SHORTEST_LOOK_NS: u64 = 200_000;
 /// CPU time that counts as not idle: waking up to poll is no work.
@@ -321,12 +323,12 @@ impl Run {
     /// Ctrl-Z: the box stands still while we do, and the clocks with it.
     fn pause(&mut self) {
         let frozen = self.started.cgroup.freeze(true);
+        if !frozen {
+            let _ = socket::send(self.started.socket.as_raw_fd(), &[order::STOP], &[]);
+        }
         let from = self.now();
         // SIGTSTP is blocked here, since it is read from a descriptor; SIGSTOP is what it would have done.
         let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
-        if !frozen {
-            return;
-        }
         let paused = self.now().saturating_sub(from);
         self.watched.paused_ns = self.watched.paused_ns.saturating_add(paused);
         for at in [&mut self.watched.next_cpu, &mut self.watched.next_memory, &mut self.watched.idle_since] {
@@ -336,14 +338,31 @@ impl Run {
         message[0] = order::EXTEND;
         message[1..].copy_from_slice(&paused.to_le_bytes());
         let _ = socket::send(self.started.socket.as_raw_fd(), &message, &[]);
-        self.started.cgroup.freeze(false);
+        if frozen {
+            self.started.cgroup.freeze(false);
+        } else {
+            let _ = socket::send(self.started.socket.as_raw_fd(), &[order::RESUME], &[]);
+        }
     }
 
-    /// Passes on what the caller has not read yet; only its own wish for the end stops that.
+    /// Passes on what the caller has not read yet. After an end of the program's own that takes as long as the caller does;
+    /// after one of ours, a caller that reads nothing for a while is not waited for.
     pub(super) fn flush(&mut self) {
         let mut buffer = Vec::new();
+        let mut unread = self.streams.unread();
+        let mut since = self.now();
         loop {
-            if self.impatient || !self.streams.unread() {
+            let still = self.streams.unread();
+            if still != unread {
+                (unread, since) = (still, self.now());
+            }
+            let patient = !self.cut_short || self.now().saturating_sub(since) < PATIENCE_NS;
+            if self.impatient || unread == 0 || !patient {
+                if unread > 0 {
+                    self.plan
+                        .notes
+                        .push(format!("the last {unread} bytes of output were dropped: the caller did not read them"));
+                }
                 return;
             }
             {
@@ -352,7 +371,8 @@ impl Run {
                     drain.poll(&mut fds);
                 }
                 fds.extend(self.attention.wakers().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-                let _ = nix::poll::ppoll(&mut fds, None, None);
+                let timeout = self.cut_short.then(|| TimeSpec::nanoseconds(PATIENCE_NS as i64 / 10));
+                let _ = nix::poll::ppoll(&mut fds, timeout, None);
             }
             while let Some(wish) = self.attention.next() {
                 match wish {

@@ -187,6 +187,12 @@ pub(crate) fn kill_everyone_else() -> Result<(), Errno> {
     check_int(unsafe { libc::kill(-1, libc::SIGKILL) }).map(drop)
 }
 
+/// kill(2) SIGSTOP or SIGCONT to every process of our PID namespace but us. Only init may call it.
+pub(crate) fn stop_everyone_else(stop: bool) {
+    // SAFETY: kill takes two numbers and touches no memory.
+    let _ = unsafe { libc::kill(-1, if stop { libc::SIGSTOP } else { libc::SIGCONT }) };
+}
+
 /// pidfd_send_signal(2)
 pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     let none = std::ptr::null::<libc::siginfo_t>();
@@ -274,15 +280,24 @@ pub(crate) fn set_affinity(mask: &[u64]) -> Result<(), Errno> {
     check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(mask), mask.as_ptr()) }).map(drop)
 }
 
+/// The kernel's `struct sigaction`: handler, flags, restorer, mask.
+#[repr(C)]
+struct KernelSigaction([u64; 4]);
+
+const SIG_DFL: KernelSigaction = KernelSigaction([0; 4]);
+
 /// Default actions for all signals, and nothing blocked.
 pub(crate) fn default_signals() -> Result<(), Errno> {
     for number in 1..=64 {
-        // Cannot be changed, and the libc's own two, which it refuses to touch, are default or caught: exec resets those.
+        // SIGKILL and SIGSTOP cannot be changed. By the system call itself: libc's function refuses the libc's own signals,
+        // which a caller may have ignored all the same.
         if number == libc::SIGKILL || number == libc::SIGSTOP {
             continue;
         }
-        // SAFETY: signal with SIG_DFL installs no code of ours; EINVAL for the libc's own signals is fine.
-        let _ = unsafe { libc::signal(number, libc::SIG_DFL) };
+        let none = std::ptr::null_mut::<KernelSigaction>();
+        // SAFETY: rt_sigaction reads one `struct sigaction` of the kernel's, SIG_DFL with nothing set, and writes nothing to
+        // a null pointer; the set size is 8.
+        check(unsafe { libc::syscall(libc::SYS_rt_sigaction, number, &SIG_DFL, none, 8usize) })?;
     }
     set_mask(0)
 }
@@ -361,14 +376,25 @@ pub(crate) fn with_shared<T>(argument: *mut T, body: impl FnOnce(&mut T)) {
 /// A child in new namespaces that does nothing but wait for its end. It runs none of our code beyond this function, so a
 /// threaded caller may use it.
 pub(crate) fn fork_stopped(namespaces: u64) -> Result<(libc::pid_t, OwnedFd), Errno> {
+    let parent = std::process::id();
     match fork_into(namespaces, None)? {
         Cloned::Parent(pid, pidfd) => Ok((pid, pidfd)),
         Cloned::Child => loop {
             let _ = die_with_parent();
+            // It may have died before that was set.
+            if parent_pid() != parent {
+                exit(1);
+            }
             // SAFETY: pause takes nothing.
             let _ = unsafe { libc::pause() };
         },
     }
+}
+
+/// getppid(2)
+fn parent_pid() -> u32 {
+    // SAFETY: getppid takes nothing.
+    unsafe { libc::getppid() as u32 }
 }
 
 /// Takes ownership of a descriptor that a call of this module just made.

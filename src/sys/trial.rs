@@ -1,16 +1,16 @@
-//! clone(2) of a child that nobody notices, waitid(2) for it, perf_event_open(2), and what only a trial does with files:
-//! unlinkat(2), renameat(2).
+//! clone(2) of a child that nobody notices, waitid(2) for it, perf_event_open(2), and what only a trial does with
+//! files: unlink(2), rmdir(2), rename(2).
 
 use super::{Errno, check, check_fd, check_int};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// Forks a child into new namespaces. It has no exit signal, so neither a SIGCHLD handler nor a wait(2) of the program that
-/// we are a part of sees it; all signals are blocked in it, so no handler of that program runs in it.
+/// Forks a child into new namespaces. It has no exit signal, so neither a SIGCHLD handler nor a wait(2) of the program
+/// that we are a part of sees it; all signals are blocked in it, so no handler of that program runs in it.
 ///
-/// May be called from a threaded program: `main` is to make system calls on memory that was prepared before, and nothing
-/// else, since a lock held by another thread stays held in its copy of the memory.
+/// May be called from a threaded program: `main` is to make system calls on memory that was prepared before, and
+/// nothing else, since a lock held by another thread stays held in its copy of the memory.
 pub(crate) fn fork_unnoticed<T>(
     namespaces: i32,
     main: fn(&T) -> !,
@@ -19,9 +19,10 @@ pub(crate) fn fork_unnoticed<T>(
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(|errno| errno as i32)?;
     let mut pidfd: i32 = -1;
     let flags = (namespaces | libc::CLONE_PIDFD) as libc::c_ulong;
-    // clone(2) rather than clone3(2): outer filters that hide the latter let this through. Not fork(3): its handlers lock.
-    // SAFETY: without CLONE_VM and without a stack the child goes on with a copy of our memory; one int is written to `pidfd`;
-    // the last two arguments, whose order differs between architectures, are unused under these flags.
+    // clone(2) rather than clone3(2): outer filters that hide the latter let this through. Not fork(3): its handlers
+    // lock.
+    // SAFETY: without CLONE_VM and without a stack the child goes on with a copy of our memory; one int is written to
+    // `pidfd`; the last two arguments, whose order differs between architectures, are unused under these flags.
     let answer = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, &raw mut pidfd, 0usize, 0usize) });
     if answer == Ok(0) {
         main(argument)

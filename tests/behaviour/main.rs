@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod check;
 mod environment;
 mod errors;
 mod exit_codes;
@@ -20,6 +21,7 @@ use support::Case;
 
 fn cases(_sources: &Path) -> Vec<Case> {
     [
+        ("check", check::TESTS),
         ("environment", environment::TESTS),
         ("errors", errors::TESTS),
         ("exit_codes", exit_codes::TESTS),

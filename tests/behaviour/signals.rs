@@ -1,6 +1,6 @@
 //! Signals to the launcher: Ctrl-C and SIGTERM end the run and report, SIGKILL leaves nothing, a stop delays no limit.
 
-use crate::support::leftovers::beneath;
+use crate::support::leftovers::{beneath, cgroups};
 use crate::support::{Place, Test, needs, test};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     test!(a_cancelled_run_reaps_everything),
     test!(sigkill_of_the_launcher_leaves_nothing_running),
     test!(sigkill_of_the_launcher_at_any_moment_leaves_nothing_running),
+    test!(the_group_of_a_killed_launcher_goes_with_the_next_run, needs!(KernelLimits)),
     test!(a_stopped_launcher_does_not_stop_the_cpu_limit, needs!(Cc)),
     test!(a_stopped_launcher_does_not_stop_the_wall_limit),
     test!(ctrl_z_freezes_the_program_and_fg_thaws_it),
@@ -118,6 +119,24 @@ fn sigkill_of_the_launcher_at_any_moment_leaves_nothing_running(place: &Place) {
         child.wait().expect("our child");
         assert_nothing_is_left();
     }
+}
+
+fn the_group_of_a_killed_launcher_goes_with_the_next_run(place: &Place) {
+    let mut child = running(place, &[], "sleep 30");
+    let mark = format!("run-{}-", child.id());
+    let own = || cgroups().into_iter().filter(|group| group.contains(&mark)).collect::<Vec<_>>();
+    assert!(!own().is_empty(), "no group of the run was found: this test looks in the wrong place");
+    signal(&child, Signal::SIGKILL);
+    child.wait().expect("our child");
+    assert_nothing_is_left();
+    // A sweep never waits for a launch beside it: it may need another run.
+    for _ in 0..20 {
+        place.run(&["true"]).output().assert_ok();
+        if own().is_empty() {
+            return;
+        }
+    }
+    panic!("still there after 20 runs: {:?}", own());
 }
 
 fn a_stopped_launcher_does_not_stop_the_cpu_limit(place: &Place) {

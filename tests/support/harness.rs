@@ -126,7 +126,7 @@ pub(crate) fn run_all(sources: &[&str], cases: fn(&Path) -> Vec<Case>) -> ExitCo
     let groups_before = leftovers::cgroups();
     let trials = make_trials(&site, cases(&site.root.join("sources")), arguments.list);
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let left = if arguments.list { Vec::new() } else { groups_left(&groups_before) };
+    let left = if arguments.list { Vec::new() } else { groups_left(&site, &groups_before) };
     // Some trials leave directories that nobody may enter.
     let _ = Command::new("chmod").args(["-R", "u+rwx"]).arg(&site.root).stderr(Stdio::null()).status();
     let _ = fs::remove_dir_all(&site.root);
@@ -137,8 +137,11 @@ pub(crate) fn run_all(sources: &[&str], cases: fn(&Path) -> Vec<Case>) -> ExitCo
     conclusion.exit_code()
 }
 
-/// Other runs on this machine may be under way: only what stays is left behind.
-fn groups_left(before: &std::collections::BTreeSet<String>) -> Vec<String> {
+/// The empty group of a launcher that was killed goes with the next run; and other runs on this machine may be under way:
+/// only what stays is left behind.
+fn groups_left(site: &Site, before: &std::collections::BTreeSet<String>) -> Vec<String> {
+    let mut last = Command::new(site.root.join("bin/sandbox"));
+    let _ = last.args(["run", "--dir", "none", "--", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let mut left: Vec<String> = leftovers::cgroups().difference(before).cloned().collect();
     let end = Instant::now() + Duration::from_secs(5);
     while !left.is_empty() && Instant::now() < end {
@@ -163,7 +166,7 @@ fn make_site(sources: &[&str]) -> Result<Site, String> {
     for dir in sources.iter().chain(&["support"]) {
         for entry in fs::read_dir(tests.join(dir)).map_err(|e| format!("{dir}: {e}"))? {
             let file = entry.map_err(|e| e.to_string())?.path();
-            if file.extension().is_some_and(|end| end == OsStr::new("c") || end == OsStr::new("h")) {
+            if file.extension().is_some_and(|end| ["c", "h", "md"].iter().any(|kind| end == OsStr::new(kind))) {
                 publish(&file, &root.join("sources"), 0o644)?;
             }
         }

@@ -83,15 +83,18 @@ fn all_processes() -> Vec<(u32, u32, String)> {
         .collect()
 }
 
-/// Every cgroup directory on this machine whose last name starts with one of ours.
+/// Every cgroup directory of a run on this machine.
 pub(crate) fn cgroups() -> BTreeSet<String> {
     fn walk(dir: &Path, found: &mut BTreeSet<String>) {
         let Ok(entries) = fs::read_dir(dir) else { return };
         for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with("sandbox-")) {
-                found.insert(entry.path().display().to_string());
+            let path = entry.path();
+            let ours =
+                path.parent().is_some_and(|parent| parent.components().any(|part| part.as_os_str() == "sandbox"));
+            if ours && entry.file_name().to_str().is_some_and(|name| name.starts_with("run-")) {
+                found.insert(path.display().to_string());
             }
-            walk(&entry.path(), found);
+            walk(&path, found);
         }
     }
     let mut found = BTreeSet::new();

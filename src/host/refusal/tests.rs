@@ -1,4 +1,5 @@
-//! Every pair of stage and errno that hosts are known for, in the place where it is met; and the form of all the others.
+//! Every pair of stage and errno that hosts are known for, in the place where it is met; and the form of all the
+//! others.
 
 use super::*;
 use crate::host::place::Traces;
@@ -176,6 +177,7 @@ fn sysctls_limits_and_places_that_refuse_namespaces_are_named() {
     assert_found(Stage::Net, libc::ENOSPC, &some, "too many", "sysctl -a");
     let chroot = place(|t| t.schroot = true);
     assert_found(Stage::Clone, libc::EPERM, &chroot, "inside a chroot", "outside");
+    assert_found(Stage::Clone, libc::EPERM, &place(|_| ()), "most likely a chroot", "outside");
     let nested = place(|t| t.status = "NoNewPrivs:\t1\nSeccomp:\t2\n".to_owned());
     let cause = "already inside a sandbox that refuses user namespaces";
     assert_found(Stage::Clone, libc::EPERM, &nested, cause, "outside");
@@ -210,9 +212,12 @@ fn ids_that_cannot_be_mapped_have_their_reason() {
 
 #[test]
 fn cgroups_are_had_in_the_way_of_the_place() {
-    let weak = |change: &dyn Fn(&mut Traces)| {
-        diagnose_weak_limits("no cgroup is delegated", &place(|t| change(t))).fix.unwrap_or_default()
+    let mut facts = CgroupFacts { why_weak: Some("no cgroup is delegated".to_owned()), ..CgroupFacts::default() };
+    let found = |facts: &CgroupFacts, change: &dyn Fn(&mut Traces)| {
+        let found = diagnose_weak_limits(facts, &place(|t| change(t))).expect("the facts say why limits are weak");
+        found.fix.unwrap_or_default()
     };
+    let weak = |change: &dyn Fn(&mut Traces)| found(&facts, change);
     let session = |t: &mut Traces| {
         t.cgroup = "0::/user.slice/user-1000.slice/session-3.scope\n".into();
         t.systemd = true;
@@ -236,6 +241,11 @@ fn cgroups_are_had_in_the_way_of_the_place() {
     assert!(weak(&|_| ()).contains("sudo /usr/bin/sandbox"));
     assert!(weak(&|t| t.kubernetes = true).contains("cgroup_writable"));
     assert!(weak(&|t| t.containerenv = true).contains("unmask=ALL"));
+    assert!(diagnose_weak_limits(&CgroupFacts::default(), &place(|_| ())).is_none());
+    // What the probe found to type is better than a general remedy, but not than the place's own.
+    facts.fix = Some("mkdir there".to_owned());
+    assert_eq!(found(&facts, &|_| ()), "mkdir there");
+    assert!(found(&facts, &docker).contains("writable-cgroups=true"));
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl Program {
         self.push(LOAD, 0, 0, half.offset(comparison.arg))
     }
 
-    /// Whether the half is one of `values`, which are ours alone: chained `jeq`s, or one `jset` for "none of these bits".
+    /// Whether the half is one of `values`, ascending: a chain of tests, or one `jset` for "none of these bits".
     fn one_of(&mut self, half: Half, comparison: &Comparison<'_>, values: &[u32], yes: Label, no: Label) -> Label {
         let mask = half.of(comparison.mask);
         if values == [0] && mask != u32::MAX {
@@ -159,8 +159,20 @@ impl Program {
             return self.push(LOAD, 0, 0, half.offset(comparison.arg));
         }
         let mut test = no;
-        for value in values.iter().rev() {
-            test = self.branch(JEQ, *value, yes, test);
+        let mut rest = values;
+        while let Some((&last, before)) = rest.split_last() {
+            // Values that follow each other are one range: two instructions for any number of them.
+            let run = 1 + std::iter::zip(before.iter().rev(), 1..)
+                .take_while(|(value, back)| last - **value == *back)
+                .count();
+            rest = &rest[..rest.len() - run];
+            test = match run {
+                1 => self.branch(JEQ, last, yes, test),
+                _ => {
+                    let at_least = self.branch(JGE, last - (run as u32 - 1), yes, test);
+                    self.branch(JGT, last, test, at_least)
+                }
+            };
         }
         self.load_half(half, comparison, test)
     }

@@ -245,8 +245,8 @@ pub fn name_of(audit: u32, number: u32) -> String {
     let own = Arch::ALL.into_iter().find(|arch| arch.audit() == audit);
     let column = |column, number| Call::all().find(|call| call.in_column(column) == Some(number));
     let (prefix, number, call) = match own {
-        Some(Arch::X86_64) if number & X32_BIT != 0 && number != u32::MAX => {
-            let number = number & !X32_BIT;
+        Some(Arch::X86_64) if (X32_BIT..u32::MAX).contains(&number) => {
+            let number = number - X32_BIT;
             ("x32:", number, column(X32, number))
         }
         Some(arch) => ("", number, Call::numbered(arch, number)),

@@ -3,6 +3,7 @@
 
 mod builtin;
 mod condition;
+pub(crate) mod show;
 pub(crate) mod syntax;
 pub mod table;
 pub(crate) mod words;
