@@ -52,7 +52,13 @@ impl Group {
             })?;
         }
         for (file, value) in &plan.settings {
-            dir.write(file, value).map_err(|errno| dir.cannot_set(file, value, errno))?;
+            dir.write(file, value).map_err(|errno| match file.as_str() {
+                "cpuset.cpus" => {
+                    let given = read_in(dir.parent(), "cpuset.effective_cpus").unwrap_or_default();
+                    Error::sandbox(format!("cannot run on the CPUs {value}: this machine lets us use {}", given.trim()))
+                }
+                _ => dir.cannot_set(file, value, errno),
+            })?;
         }
         let memory = if has("memory") {
             let watched = watch_memory(&dir);
