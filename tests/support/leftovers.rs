@@ -89,7 +89,8 @@ pub(crate) fn cgroups() -> BTreeSet<String> {
         let Ok(entries) = fs::read_dir(dir) else { return };
         for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
             let path = entry.path();
-            let ours = path.parent().is_some_and(|parent| parent.components().any(|part| part.as_os_str() == "sandbox"));
+            let ours =
+                path.parent().is_some_and(|parent| parent.components().any(|part| part.as_os_str() == "sandbox"));
             if ours && entry.file_name().to_str().is_some_and(|name| name.starts_with("run-")) {
                 found.insert(path.display().to_string());
             }
