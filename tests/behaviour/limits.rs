@@ -408,7 +408,7 @@ fn required_kernel_limits_that_are_missing_are_an_error(place: &Place) {
 }
 
 fn a_cpu_rate_without_a_controller_is_an_error(place: &Place) {
-    place.run(&["--cpus", "0.5", "--", "true"]).output().assert_error(125, &["--cpus", "hint: "]);
+    place.run(&["--cpus", "0.5", "--", "true"]).output().assert_error(125, &["0.5 CPUs", "hint: "]);
 }
 
 fn a_cpu_rate_holds(place: &Place) {
@@ -425,7 +425,7 @@ fn a_cpu_set_holds(place: &Place) {
 
 fn a_callers_lower_hard_limit_clamps_and_is_named(place: &Place) {
     place.payload();
-    let script = "ulimit -H -n 64; ulimit -S -n 64; exec \"$SANDBOX\" run --json -- ./payload rlimit 7";
+    let script = "ulimit -S -n 64; ulimit -H -n 64; exec \"$SANDBOX\" run --json -- ./payload rlimit 7";
     let output = place.host_shell(script).expect_json().output();
     output.assert_ok();
     let row = enforcement(&output, "open_files").expect("a row");
