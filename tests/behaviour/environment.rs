@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     test!(devices_are_the_harmless_ones),
     test!(ordinary_programs_work),
     test!(python_works, needs!(Python3)),
+    test!(calls_that_any_program_makes_are_allowed, needs!(Cc)),
 ];
 
 fn nothing_of_the_environment_is_inherited(place: &Place) {
@@ -196,4 +197,8 @@ fn python_works(place: &Place) {
     place.write("main.py", program);
     let output = place.run(&["python3", "main.py"]).input("1 2 3\n").output();
     output.assert_ok().assert_said("thread\nchild\n6\n");
+}
+
+fn calls_that_any_program_makes_are_allowed(place: &Place) {
+    place.run(&["--", &place.payload(), "ordinary"]).output().assert_ok().assert_said("");
 }

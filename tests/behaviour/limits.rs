@@ -88,7 +88,8 @@ fn memory_beneath_the_limit_is_left_alone(place: &Place) {
         let output = place.json(&["--mem", "96M", "--", &place.payload(), "allocate", kind, "64"]).output();
         output.assert_ok().assert_said("allocated\n");
         let peak = output.number("usage.memory_peak_bytes");
-        assert!((64 * MIB..=80 * MIB).contains(&peak), "the peak of 64 MiB {kind} was reported as {peak}");
+        // What polls may miss what was touched last.
+        assert!((62 * MIB..=80 * MIB).contains(&peak), "the peak of 64 MiB {kind} was reported as {peak}");
     }
 }
 
@@ -415,7 +416,8 @@ fn a_cpu_rate_holds(place: &Place) {
     let output = place.json(&["--cpus", "0.5", "--wall-time", "1s", "--", &place.payload(), "burn", "20"]).output();
     assert_wall_limit(&output, 1000);
     let used = output.number("usage.cpu_ns") / 1_000_000;
-    assert!((300..=650).contains(&used), "{used} ms of CPU time in 1 s at half a CPU");
+    // A busy machine may give less; the limit is that it never gives more.
+    assert!((100..=600).contains(&used), "{used} ms of CPU time in 1 s at half a CPU");
 }
 
 fn a_cpu_set_holds(place: &Place) {
