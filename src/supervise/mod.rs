@@ -178,7 +178,7 @@ impl Runner {
     ) -> Result<Result<State, (Plan, Failed)>, Error> {
         let (inside, streams) = streams::open(spec, plan.watch.output_bytes, plan.isolation.landlock_abi.is_some())?;
         Ok(match start::start(&plan, inside, &self.cloner, attention) {
-            Ok(started) => Ok(live(spec, host, plan, started, streams, attention.clone(), begun)),
+            Ok(started) => Ok(live(spec, host, plan, started, streams, attention.clone(), begun)?),
             Err(Failed::Cancelled(signal)) => {
                 Ok(State::Ended(Box::new(finish::cancelled_early(spec, host, plan, signal))))
             }
@@ -195,15 +195,15 @@ fn live(
     streams: Streams,
     attention: Attention,
     begun: u64,
-) -> State {
+) -> Result<State, Error> {
     let scratch = started.handed.get(Slot::SCRATCH).and_then(|fd| fd.try_clone_to_owned().ok());
-    let meter = started
-        .handed
-        .take(Slot::WATCH)
-        .and_then(|procfs| Meter::new(procfs, scratch, plan.watch.poll_memory_bytes, plan.watch.cpus).ok());
+    let procfs = started.handed.take(Slot::WATCH);
+    let meter = procfs.map(|procfs| Meter::new(procfs, scratch, plan.watch.poll_memory_bytes, plan.watch.cpus));
+    // Without it nothing would hold the limits that were promised by it.
+    let meter = meter.transpose().map_err(|e| Error::sandbox("cannot look at the processes inside").because(e))?;
     let refusals = Refusals::new(started.listener.take());
     let setup_ns = started.at_ns.saturating_sub(begun);
-    State::Live(Box::new(Run {
+    Ok(State::Live(Box::new(Run {
         meter,
         refusals,
         streams,
@@ -219,7 +219,7 @@ fn live(
         setup_ns,
         spec: spec.clone(),
         kernel: host.kernel.clone(),
-    }))
+    })))
 }
 
 impl Running {
