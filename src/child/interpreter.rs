@@ -111,7 +111,10 @@ impl<'a> Interpreter<'a> {
                 at(1, mount::fs_create(fs))?;
                 let tree = at(2, mount::fsmount(fs, mount::RDONLY | mount::NOSUID | mount::NODEV | mount::NOEXEC))?;
                 file::close(fs);
-                self.fill(Slot::WATCH, tree);
+                // The mount's own descriptor is O_PATH, which cannot be listed.
+                let dir = at(3, file::openat(tree, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0))?;
+                file::close(tree);
+                self.fill(Slot::WATCH, dir);
                 Ok(())
             }
             Step::OpenUserNamespace => {

@@ -48,7 +48,7 @@ fn flags() -> OFlag {
 
 fn walk(mut dir: Dir, prefix: &str, depth: usize, looked_at: &mut u64, found: &mut ThrownAway) {
     let mut below = Vec::new();
-    for entry in dir.iter().flatten() {
+    for entry in dir.iter().map_while(Result::ok) {
         let name: &CStr = entry.file_name();
         if name == c"." || name == c".." {
             continue;

@@ -24,7 +24,7 @@ pub(crate) use spawner::{SPAWNER, enter_spawner};
 
 use crate::error::Error;
 
-use crate::host::{Fact, Host, Place, Stage, explain_refusal};
+use crate::host::{Fact, Host, Place, Stage, diagnose, explain_refusal};
 use crate::plan::step::{Slot, Step};
 use crate::plan::{self, Plan, words};
 use crate::report::Report;
@@ -178,7 +178,7 @@ impl Runner {
     ) -> Result<Result<State, (Plan, Failed)>, Error> {
         let (inside, streams) = streams::open(spec, plan.watch.output_bytes, plan.isolation.landlock_abi.is_some())?;
         Ok(match start::start(&plan, inside, &self.cloner, attention) {
-            Ok(started) => Ok(live(spec, host, plan, started, streams, attention.clone(), begun)),
+            Ok(started) => Ok(live(spec, host, plan, started, streams, attention.clone(), begun)?),
             Err(Failed::Cancelled(signal)) => {
                 Ok(State::Ended(Box::new(finish::cancelled_early(spec, host, plan, signal))))
             }
@@ -195,15 +195,15 @@ fn live(
     streams: Streams,
     attention: Attention,
     begun: u64,
-) -> State {
+) -> Result<State, Error> {
     let scratch = started.handed.get(Slot::SCRATCH).and_then(|fd| fd.try_clone_to_owned().ok());
-    let meter = started
-        .handed
-        .take(Slot::WATCH)
-        .and_then(|procfs| Meter::new(procfs, scratch, plan.watch.poll_memory_bytes, plan.watch.cpus).ok());
+    let procfs = started.handed.take(Slot::WATCH);
+    let meter = procfs.map(|procfs| Meter::new(procfs, scratch, plan.watch.poll_memory_bytes, plan.watch.cpus));
+    // Without it nothing would hold the limits that were promised by it.
+    let meter = meter.transpose().map_err(|e| Error::sandbox("cannot look at the processes inside").because(e))?;
     let refusals = Refusals::new(started.listener.take());
     let setup_ns = started.at_ns.saturating_sub(begun);
-    State::Live(Box::new(Run {
+    Ok(State::Live(Box::new(Run {
         meter,
         refusals,
         streams,
@@ -219,7 +219,7 @@ fn live(
         setup_ns,
         spec: spec.clone(),
         kernel: host.kernel.clone(),
-    }))
+    })))
 }
 
 impl Running {
@@ -284,7 +284,9 @@ fn explain(plan: &Plan, failed: Failed) -> Error {
     }
 }
 
+/// A step that failed, by its name, with the cause and what helps in this place where the machine refuses it.
 fn explain_step(plan: &Plan, step: &Step, detail: u16, errno: i32) -> Error {
+    let cannot = Error::sandbox(format!("cannot {}", words::describe_with(step, &plan.host_trees))).errno(errno);
     let stage = match step {
         Step::Fault { step, .. } => return explain_step(plan, step, detail, errno),
         Step::CgroupNamespace => Stage::Namespace,
@@ -322,14 +324,18 @@ fn explain_step(plan: &Plan, step: &Step, detail: u16, errno: i32) -> Error {
         | Step::Rlimit { .. }
         | Step::Ready
         | Step::Exec { .. } => {
-            let error = Error::sandbox(format!("cannot {}", words::describe_with(step, &plan.host_trees))).errno(errno);
             return match hint(step, detail, errno) {
-                Some(hint) => error.hint(hint),
-                None => error,
+                Some(hint) => cannot.hint(hint),
+                None => cannot,
             };
         }
     };
-    explain_refusal(stage, errno, &Place::read())
+    let diagnosis = diagnose(stage, errno, &Place::read());
+    let cannot = cannot.because(diagnosis.cause);
+    match diagnosis.fix {
+        Some(fix) => cannot.hint(fix),
+        None => cannot,
+    }
 }
 
 /// What can be done about a step that failed for a path or a value of this run.

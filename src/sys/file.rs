@@ -122,12 +122,6 @@ pub(crate) fn dup_to(from: i32, to: i32) -> Result<(), Errno> {
     check_int(unsafe { libc::dup3(from, to, 0) }).map(drop)
 }
 
-/// fcntl(2) F_DUPFD_CLOEXEC: a copy with a number of at least `least`.
-pub(crate) fn dup_above(fd: i32, least: i32) -> Result<i32, Errno> {
-    // SAFETY: F_DUPFD_CLOEXEC takes a number and touches no memory.
-    check_int(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, least) })
-}
-
 /// close_range(2) with CLOSE_RANGE_CLOEXEC: every descriptor from `first` on is closed by exec.
 pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;

@@ -1,6 +1,6 @@
 //! seccomp(2) and seccomp_unotify(2).
 
-use super::{Errno, check, check_fd, check_int};
+use super::{Errno, check_fd, check_int};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -72,12 +72,4 @@ pub(crate) fn refuse(listener: BorrowedFd<'_>, id: u64, errno: Errno) -> Result<
 pub(crate) fn no_new_privileges() -> Result<(), Errno> {
     // SAFETY: PR_SET_NO_NEW_PRIVS takes numbers only.
     check_int(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
-}
-
-/// Whether the kernel knows SECCOMP_RET_USER_NOTIF.
-pub(crate) fn knows_notify() -> bool {
-    const GET_ACTION_AVAIL: u32 = 2;
-    let action: u32 = libc::SECCOMP_RET_USER_NOTIF;
-    // SAFETY: SECCOMP_GET_ACTION_AVAIL reads one u32 from the pointer.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, GET_ACTION_AVAIL, 0u32, &action) }).is_ok()
 }
