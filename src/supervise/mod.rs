@@ -24,7 +24,7 @@ pub(crate) use spawner::{SPAWNER, enter_spawner};
 
 use crate::error::Error;
 
-use crate::host::{Fact, Host, Place, Stage, diagnose, explain_refusal};
+use crate::host::{CgroupFacts, Fact, Host, Place, Stage, diagnose, explain_refusal};
 use crate::plan::step::{Slot, Step};
 use crate::plan::{self, Plan, words};
 use crate::report::Report;
@@ -146,6 +146,10 @@ impl Runner {
         let begun = process::monotonic_ns();
         spec.validate()?;
         let mut host = Host::probe_for(spec)?;
+        // Our own signals mean that this is the command line.
+        if self.signals.is_some() && cgroup::move_to_leaf(&host.cgroup)? {
+            host.cgroup = CgroupFacts::probe(&spec.cgroup)?;
+        }
         let attention = Attention::new(self.signals.clone())?;
         let mut lessons = 0;
         loop {
