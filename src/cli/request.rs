@@ -117,6 +117,7 @@ mod tests {
     use clap::FromArgMatches;
     use serde_json::{Value, json};
     use std::ffi::OsString;
+    use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
     fn spec(words: &[&str]) -> Result<Spec, Error> {
