@@ -106,7 +106,12 @@ impl Runner {
     /// For a process that is itself small and single-threaded, and whose signals are ours to heed: the command line.
     #[cfg(feature = "cli")]
     pub(crate) fn direct() -> Result<Runner, Error> {
-        Ok(Runner { cloner: Cloner::Direct, signals: Some(Arc::new(Signals::take()?)) })
+        let signals = Signals::take().map_err(|error| {
+            // An outer sandbox of ours refuses signalfd as it refuses namespaces: say the one that matters.
+            let place = Place::read();
+            if place.inside_a_sandbox() { explain_refusal(Stage::Clone, libc::EPERM, &place) } else { error }
+        })?;
+        Ok(Runner { cloner: Cloner::Direct, signals: Some(Arc::new(signals)) })
     }
 
     /// For a program that is itself small and single-threaded, whatever it is called: it clones every sandbox by itself.
