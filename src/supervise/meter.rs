@@ -249,7 +249,8 @@ impl Meter {
         let path = format!("{pid}/task");
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let Ok(mut tasks) = Dir::openat(&self.procfs, path.as_str(), flags, Mode::empty()) else { return 0 };
-        let names = tasks.iter().map_while(Result::ok).filter_map(|entry| entry.file_name().to_str().ok()?.parse::<u32>().ok());
+        let names =
+            tasks.iter().map_while(Result::ok).filter_map(|entry| entry.file_name().to_str().ok()?.parse::<u32>().ok());
         let threads: Vec<u32> = names.collect();
         threads
             .into_iter()

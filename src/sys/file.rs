@@ -122,7 +122,6 @@ pub(crate) fn dup_to(from: i32, to: i32) -> Result<(), Errno> {
     check_int(unsafe { libc::dup3(from, to, 0) }).map(drop)
 }
 
-
 /// close_range(2) with CLOSE_RANGE_CLOEXEC: every descriptor from `first` on is closed by exec.
 pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;

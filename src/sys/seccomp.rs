@@ -73,4 +73,3 @@ pub(crate) fn no_new_privileges() -> Result<(), Errno> {
     // SAFETY: PR_SET_NO_NEW_PRIVS takes numbers only.
     check_int(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
 }
-
