@@ -1,7 +1,9 @@
 //! Which cgroups can be had here. Only looks (a few system calls, at every start); what is missing is made by the run that
 //! needs it.
 
-use crate::error::{Error, errno_text};
+mod words;
+
+use crate::error::Error;
 use crate::spec::CgroupChoice;
 use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
@@ -145,8 +147,8 @@ struct Look<'a> {
     mount: PathBuf,
     /// The v2 mount and whether it is the only hierarchy.
     v2_mount: Option<(PathBuf, bool)>,
-    /// The first refusal, for the words.
-    refused: Option<(PathBuf, Errno)>,
+    /// The first refusal that matters, for the words.
+    refused: Option<(PathBuf, i32)>,
 }
 
 impl<'a> Look<'a> {
@@ -167,6 +169,8 @@ impl<'a> Look<'a> {
     fn facts(mut self) -> CgroupFacts {
         let mut facts = CgroupFacts { v2: self.v2(), ..CgroupFacts::default() };
         if !matches!(self.v2_mount, Some((_, true))) {
+            // What is weak here is weak for want of v1 controllers.
+            self.refused = None;
             facts.v1 = self.v1();
         }
         if !facts.has_memory() || !facts.has_cpu_clock() {
@@ -175,7 +179,17 @@ impl<'a> Look<'a> {
                 && *self.choice != CgroupChoice::None
                 && matches!(self.v2_mount, Some((_, true)))
                 && access(&PathBuf::from(format!("/run/user/{}/bus", self.uid)), AccessFlags::W_OK).is_ok();
-            let (why, fix) = self.words(&facts);
+            let situation = words::Situation {
+                uid: self.uid,
+                named: match self.choice {
+                    CgroupChoice::Dir(dir) => Some(dir.clone()),
+                    CgroupChoice::Auto | CgroupChoice::Own | CgroupChoice::Scope | CgroupChoice::None => None,
+                },
+                pure_v2: self.v2_mount.as_ref().map(|(_, pure)| *pure),
+                v1: self.membership.v1.iter().flat_map(|(names, _)| names.split(',')).map(str::to_owned).collect(),
+                refused: self.refused,
+            };
+            let (why, fix) = situation.words(&facts);
             facts.why_weak = Some(why);
             facts.fix = Some(fix);
         }
@@ -188,7 +202,7 @@ impl<'a> Look<'a> {
             Ok(()) => true,
             Err(errno) => {
                 if errno != Errno::ENOENT && self.refused.is_none() {
-                    self.refused = Some((path.to_owned(), errno));
+                    self.refused = Some((path.to_owned(), errno as i32));
                 }
                 false
             }
@@ -197,7 +211,7 @@ impl<'a> Look<'a> {
 
     fn v1(&mut self) -> BTreeMap<String, PathBuf> {
         let mut found = BTreeMap::new();
-        for (controllers, here) in std::mem::take(&mut self.membership.v1) {
+        for (controllers, here) in self.membership.v1.clone() {
             let useful: Vec<&str> = controllers.split(',').filter(|name| USED.contains(name)).collect();
             let Some(&first) = useful.first() else { continue };
             let mut mount = self.mount.join(&controllers);
@@ -289,68 +303,6 @@ impl<'a> Look<'a> {
         }
         top
     }
-
-    fn words(&self, facts: &CgroupFacts) -> (String, String) {
-        let uid = self.uid;
-        if let Some(v2) = &facts.v2
-            && !v2.after_move.is_empty()
-        {
-            return (
-                format!(
-                    "this process is itself in the delegated cgroup {}, and one that has processes cannot \
-                     pass controllers on",
-                    parent_of(&v2.parent)
-                ),
-                "start it in a sub-group: DelegateSubgroup=main beside Delegate=yes in its unit (systemd 254), or let \
-                 `sandbox run` be the only process of that cgroup"
-                    .to_owned(),
-            );
-        }
-        if let (Some(v2), Some((_, true))) = (&facts.v2, &self.v2_mount) {
-            return (
-                format!("the cgroup {} has no memory controller to pass on", parent_of(&v2.parent)),
-                if self.root {
-                    format!("echo '+memory +pids' > {}/cgroup.subtree_control", parent_of(&v2.parent))
-                } else {
-                    "as root: mkdir -p /etc/systemd/system/user@.service.d && printf \
-                     '[Service]\\nDelegate=cpu cpuset io memory pids\\n' > \
-                     /etc/systemd/system/user@.service.d/delegate.conf && systemctl daemon-reload, then log in again"
-                        .to_owned()
-                },
-            );
-        }
-        let why = match &self.refused {
-            Some((path, errno)) => format!("{} is not writable for us: {}", path.display(), errno_text(*errno as i32)),
-            None if self.v2_mount.is_none() && self.membership == Membership::default() => {
-                "this kernel has no cgroups, or /proc/self/cgroup cannot be read".to_owned()
-            }
-            None => format!("no cgroup with a memory controller is mounted under {MOUNT}"),
-        };
-        let fix = match (&self.v2_mount, &self.refused) {
-            (_, Some((_, Errno::EROFS))) => {
-                format!("start the container with its cgroups writable, or as root: mount -o remount,rw {MOUNT}")
-            }
-            (None, None) if self.root => format!("mount -t cgroup2 none {MOUNT}"),
-            (Some((_, true)), _) if !self.root => {
-                "systemd-run --user --scope --quiet --collect -p Delegate=yes -- sandbox run …".to_owned()
-            }
-            (_, Some(_)) if !self.root => format!(
-                "sudo sh -c 'for c in memory pids cpuacct; do mkdir -p {MOUNT}/$c/{OURS}/uid-{uid} && \
-                 chown {uid} {MOUNT}/$c/{OURS}/uid-{uid}; done'"
-            ),
-            (Some(_) | None, _) => format!(
-                "mount the memory controller as root: mkdir -p {MOUNT}/memory && \
-                 mount -t cgroup -o memory none {MOUNT}/memory"
-            ),
-        };
-        (why, fix)
-    }
-}
-
-/// The delegated cgroup that our own directory is or lies in, for words.
-fn parent_of(ours: &Path) -> String {
-    let shown = if ours.ends_with(OURS) { ours.parent().unwrap_or(ours) } else { ours };
-    shown.display().to_string()
 }
 
 /// Which controllers a child of `parent` can have. `top` is `parent` or what it lies in.

@@ -128,7 +128,7 @@ impl Meter {
 
     fn list(&mut self) {
         self.processes.clear();
-        // A directory that cannot be read answers with an error each time: the first one is the end.
+        // An error (the namespace is dead) comes again and again: it ends the list.
         let names = self.procfs.iter().map_while(Result::ok);
         self.processes.extend(names.filter_map(|entry| entry.file_name().to_str().ok()?.parse::<u32>().ok()));
     }

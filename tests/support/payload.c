@@ -9,8 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -243,6 +247,32 @@ int main(int argc, char **argv) {
         errno = 0;
         int fd = socket(AF_INET, SOCK_STREAM, 0);
         refused(fd < 0 ? -1 : 0);
+    }
+    if (!strcmp(talent, "ordinary")) { // calls that any program may make: names those that are refused
+        signal(SIGALRM, (void (*)(int))getpid);
+        alarm(1);
+        if (pause() != -1 || errno != EINTR) puts("pause");
+        struct itimerval timer;
+        if (getitimer(ITIMER_REAL, &timer)) puts("getitimer");
+        sigset_t set;
+        if (sigpending(&set)) puts("sigpending");
+        if (sigqueue(getpid(), 0, (union sigval){0})) puts("sigqueue");
+        unsigned char resident;
+        void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (mincore(page, 4096, &resident)) puts("mincore");
+        int fd = open("/tmp/ordinary", O_RDWR | O_CREAT, 0600);
+        struct iovec part = {page, 16};
+        if (pwritev(fd, &part, 1, 0) != 16 || preadv(fd, &part, 1, 0) != 16) puts("pwritev");
+        if (chown("/tmp/ordinary", getuid(), getgid())) puts("chown");
+        if (chmod("/tmp/ordinary", 0640) || link("/tmp/ordinary", "/tmp/second")) puts("chmod or link");
+        if (symlink("ordinary", "/tmp/link") || utimes("/tmp/ordinary", NULL)) puts("symlink or utimes");
+        if (mkfifo("/tmp/fifo", 0600)) puts("mkfifo");
+        if (truncate("/tmp/ordinary", 4) || fsync(fd) || flock(fd, LOCK_SH)) puts("truncate, fsync or flock");
+        if (getpgid(0) < 0 || getsid(0) < 0 || getgroups(0, NULL) < 0) puts("getpgid, getsid or getgroups");
+        struct rlimit limit;
+        if (getrlimit(RLIMIT_NOFILE, &limit) || setrlimit(RLIMIT_NOFILE, &limit)) puts("setrlimit");
+        if (getpriority(PRIO_PROCESS, 0) || nice(1) != 1) puts("nice");
+        return 0;
     }
     if (!strcmp(talent, "argument")) { // WORD: how long
         printf("%zu\n", strlen(first));

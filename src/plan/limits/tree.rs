@@ -204,18 +204,18 @@ fn no_controller(draft: &Draft<'_>, doing: String, controller: &str) -> Error {
         Some(why) => format!("{}: {why}", no_controller_words(controller)),
         None => no_controller_words(controller),
     });
+    let flag = Limit::Cpus.flag();
     match (&host.fix, &host.v2) {
-        (Some(fix), _) => error.hint(fix.clone()),
+        (Some(fix), _) => error.hint(format!("{fix}\nor leave out {flag}")),
         (None, Some(_)) if host.v1.is_empty() => error.hint(format!(
-            "have it delegated, as root: mkdir -p /etc/systemd/system/user@.service.d && printf \
-             '[Service]\\nDelegate=cpu cpuset io memory pids\\n' > /etc/systemd/system/user@.service.d/delegate.conf \
-             && systemctl daemon-reload, then log in again; or leave out {}",
-            Limit::Cpus.flag()
+            "sudo sh -c 'mkdir -p /etc/systemd/system/user@.service.d && printf \"[Service]\\nDelegate=cpu cpuset io memory \
+             pids\\n\" > /etc/systemd/system/user@.service.d/delegate.conf && systemctl daemon-reload', then log in \
+             again\nor leave out {flag}"
         )),
         (None, _) => {
             let uid = draft.host.uid;
             let dir = format!("/sys/fs/cgroup/{controller}/sandbox/uid-{uid}");
-            error.hint(format!("as root: mkdir -p {dir} && chown {uid} {dir}; or leave out {}", Limit::Cpus.flag()))
+            error.hint(format!("sudo sh -c 'mkdir -p {dir} && chown {uid} {dir}'\nor leave out {flag}"))
         }
     }
 }

@@ -206,7 +206,7 @@ fn sweep(parent: &OwnedFd) -> Result<(), Errno> {
     }
     let mut all = nix::dir::Dir::openat(parent, ".", DIRECTORY, Mode::empty())?;
     let parent = lock(openat(parent, ".", DIRECTORY, Mode::empty())?, FlockArg::LockExclusiveNonblock)?;
-    for entry in all.iter().flatten() {
+    for entry in all.iter().map_while(Result::ok) {
         let name = entry.file_name();
         if !name.to_bytes().starts_with(PREFIX.as_bytes()) {
             continue;

@@ -47,6 +47,17 @@ impl CpuTimes {
     }
 }
 
+/// What each CPU that charges to a cgroup may hold charged in advance: 64 pages. Set-up runs on one or two.
+const CHARGED_AHEAD: u64 = 2 * 64 * 4096;
+
+/// What set-up itself uses of what is charged when the payload starts, so that the payload is not billed for it. Rather
+/// too little: a small program would else seem to use nothing.
+pub(super) fn used_by_setup(charged: Option<u64>, limit: Option<u64>) -> u64 {
+    // Under a tiny limit what is charged ahead must fit as well, or the limit could not be set.
+    let ahead = CHARGED_AHEAD.min(limit.unwrap_or(u64::MAX) / 2);
+    charged.unwrap_or(0).saturating_sub(ahead)
+}
+
 /// The word of `memory.events` that proves an out-of-memory kill. Its count of processes may be off, so it is not told.
 pub(super) fn killed_v2(events: &str) -> Option<String> {
     match (keyed(events, "oom_group_kill"), keyed(events, "oom_kill")) {
@@ -108,6 +119,14 @@ mod tests {
         let shared = CpuTimes { total: 1000, user: 1, system: 3 }.consistent();
         assert_eq!(shared, CpuTimes { total: 1000, user: 250, system: 750 });
         assert_eq!(CpuTimes { total: 7, user: 0, system: 0 }.consistent(), CpuTimes { total: 7, user: 7, system: 0 });
+    }
+
+    #[test]
+    fn what_is_charged_ahead_is_not_taken_for_set_up() {
+        assert_eq!(used_by_setup(None, None), 0);
+        assert_eq!(used_by_setup(Some(400 << 10), Some(256 << 20)), 0);
+        assert_eq!(used_by_setup(Some(900 << 10), Some(256 << 20)), 388 << 10);
+        assert_eq!(used_by_setup(Some(900 << 10), Some(64 << 10)), (900 - 32) << 10);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A run's directory on one v1 hierarchy: memory, tasks, CPU time, or what else is mounted with them.
 
 use super::dir::{Dir, read_in, reread, write_in};
-use super::figures::{CpuTimes, keyed, number};
+use super::figures::{CpuTimes, keyed, number, used_by_setup};
 use crate::error::Error;
 use crate::plan::limits::CgroupDir;
 use nix::errno::Errno;
@@ -35,7 +35,7 @@ struct Memory {
     notice: EventFd,
     control: File,
     peak: Option<File>,
-    /// What set-up had charged at `arm`.
+    /// What set-up used by `arm`.
     before: u64,
     /// The limit in force.
     limit: Option<u64>,
@@ -52,7 +52,13 @@ impl Group {
             })?;
         }
         for (file, value) in &plan.settings {
-            dir.write(file, value).map_err(|errno| dir.cannot_set(file, value, errno))?;
+            dir.write(file, value).map_err(|errno| match file.as_str() {
+                "cpuset.cpus" => {
+                    let given = read_in(dir.parent(), "cpuset.effective_cpus").unwrap_or_default();
+                    Error::sandbox(format!("cannot run on the CPUs {value}: this machine lets us use {}", given.trim()))
+                }
+                _ => dir.cannot_set(file, value, errno),
+            })?;
         }
         let memory = if has("memory") {
             let watched = watch_memory(&dir);
@@ -73,7 +79,8 @@ impl Group {
 
     pub(super) fn arm(&mut self) -> Result<(), Error> {
         if let Some(memory) = &mut self.memory {
-            memory.before = self.dir.read("memory.usage_in_bytes").ok().and_then(|text| number(&text)).unwrap_or(0);
+            let charged = self.dir.read("memory.usage_in_bytes").ok().and_then(|text| number(&text));
+            memory.before = used_by_setup(charged, self.armed.first().map(|&(_, bytes)| bytes));
             let mut peak = PEAK;
             for (file, bytes) in &self.armed {
                 let bytes = bytes.saturating_add(memory.before).min(i64::MAX as u64);

@@ -1,7 +1,7 @@
 //! A run's directory on the v2 hierarchy. The payload is born inside it, and one write kills all that is in it.
 
 use super::dir::{Dir, read_in, reread, write_in};
-use super::figures::{CpuTimes, cpu_list, keyed, killed_v2, number};
+use super::figures::{CpuTimes, cpu_list, keyed, killed_v2, number, used_by_setup};
 use crate::error::Error;
 use crate::plan::limits::CgroupDir;
 use nix::errno::Errno;
@@ -81,7 +81,8 @@ impl Group {
 
     pub(super) fn arm(&mut self) -> Result<(), Error> {
         if self.has_memory {
-            self.memory_before = self.dir.read("memory.current").ok().and_then(|text| number(&text)).unwrap_or(0);
+            let charged = self.dir.read("memory.current").ok().and_then(|text| number(&text));
+            self.memory_before = used_by_setup(charged, self.armed.first().map(|&(_, bytes)| bytes));
             for (file, bytes) in &self.armed {
                 let value = bytes.saturating_add(self.memory_before).min(i64::MAX as u64).to_string();
                 self.dir.write(file, &value).map_err(|errno| self.dir.cannot_set(file, &value, errno))?;
