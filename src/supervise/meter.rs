@@ -284,3 +284,42 @@ fn internal_device() -> Option<String> {
     let device = fstat(probe.as_fd()).ok()?.st_dev;
     Some(format!("{:02x}:{:02x}", major(device), minor(device)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meter(limit: Option<u64>) -> Meter {
+        Meter::new(std::fs::File::open("/proc").unwrap().into(), None, limit, 2).unwrap()
+    }
+
+    #[test]
+    fn looks_see_this_machine_and_cpu_time_never_falls() {
+        let mut meter = meter(None);
+        let first = meter.look();
+        assert!(first.cpu_ns > 0 && first.memory_bytes > 0 && first.tasks_peak > 0);
+        let second = meter.look();
+        assert!(second.cpu_ns >= first.cpu_ns && second.memory_peak_bytes >= first.memory_peak_bytes);
+        assert_eq!(meter.last(), second);
+    }
+
+    #[test]
+    fn over_the_limit_no_page_is_counted_twice() {
+        let roughly = meter(None).look().memory_bytes;
+        let exactly = meter(Some(1)).look().memory_bytes;
+        assert!(exactly > 0 && exactly <= roughly + (64 << 20), "{exactly} {roughly}");
+    }
+
+    #[test]
+    fn the_next_look_comes_before_the_limit_can_be_reached() {
+        let meter = meter(None);
+        assert_eq!(meter.next_look(256 << 20, 256 << 20), SHORTEST);
+        assert_eq!(meter.next_look(256 << 20, 300 << 20), SHORTEST);
+        assert_eq!(meter.next_look(u64::MAX, 0), LONGEST);
+        let near = meter.next_look(256 << 20, 240 << 20);
+        assert!(near > SHORTEST && near < LONGEST, "{near:?}");
+        let mut fast = meter;
+        fast.memory.fastest = 64 << 30;
+        assert_eq!(fast.next_look(256 << 20, 240 << 20), SHORTEST);
+    }
+}
