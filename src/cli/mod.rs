@@ -8,6 +8,7 @@ mod explain;
 mod failure;
 mod figure;
 mod parse;
+mod policy;
 mod request;
 mod run;
 mod sink;
@@ -37,6 +38,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
         about: "Say what this machine can do, and how to mend what it cannot",
         main: check_main,
     },
+    Subcommand { name: "policy", about: "List, show, check and compare policies", main: policy::main },
 ];
 
 fn check_main(words: &[OsString]) -> ExitCode {

@@ -5,7 +5,6 @@ use super::value::Variable;
 use crate::error::Error;
 use crate::spec::{Asked, Input, Mount, Output, Overflow, PathPair, Policy, Spec, Work};
 use clap::ArgMatches;
-use std::ffi::OsStr;
 
 /// `--ro`, `--rw` and `--tmpfs` in the order in which they were written: a later one covers an earlier one.
 pub(super) fn mounts_in_order(matches: &ArgMatches) -> Vec<Mount> {
@@ -41,13 +40,6 @@ impl From<LimitArgs> for Asked {
     }
 }
 
-fn policy(words: &OsStr) -> Result<Policy, Error> {
-    match words.to_str() {
-        Some(name) => Policy::builtin(name),
-        None => Err(Error::usage(format!("--policy: '{}' is not UTF-8", words.display()))),
-    }
-}
-
 fn streams(args: StreamArgs, json: bool) -> Result<(Input, Output, Output), Error> {
     let hand_over = args.stdio.unwrap_or(false);
     if hand_over && json {
@@ -78,7 +70,7 @@ impl RunArgs {
     pub(super) fn into_spec(self, mounts: Vec<Mount>) -> Result<Spec, Error> {
         let mut spec = Spec::new(self.command);
         if let Some(words) = &self.surroundings.policy {
-            spec = spec.policy(policy(words)?);
+            spec = spec.policy(Policy::named(words)?);
         }
         spec = spec.limits(self.limits.into()).work(self.files.dir.unwrap_or(Work::Current));
         for mount in mounts {
@@ -124,6 +116,7 @@ mod tests {
     use crate::cli::parse;
     use clap::FromArgMatches;
     use serde_json::{Value, json};
+    use std::ffi::OsStr;
     use std::ffi::OsString;
     use std::os::unix::ffi::OsStrExt;
 

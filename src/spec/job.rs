@@ -183,7 +183,7 @@ impl TryFrom<Job> for Spec {
         let command = job.command.into_iter().map(os).collect::<Result<Vec<_>, _>>()?;
         let mut spec = Spec::new(command);
         if let Some(name) = job.policy {
-            spec.policy = Policy::builtin(&name)?;
+            spec.policy = Policy::named(OsStr::new(&name))?;
         }
         spec.interactive = job.interactive;
         spec = spec.limits(job.limits);

@@ -1,6 +1,7 @@
 //! Units of what is asked for: bytes, milliseconds, CPU rates. Parsed once, at the border.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::de::{self, IntoDeserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
@@ -362,24 +363,42 @@ impl<T: Serialize> Serialize for Cap<T> {
     }
 }
 
-/// `"unlimited"`, or whatever `T` takes.
+struct CapVisitor<T>(std::marker::PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> de::Visitor<'de> for CapVisitor<T> {
+    type Value = Cap<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, or 'unlimited'")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Cap<T>, E> {
+        T::deserialize(number.into_deserializer()).map(Cap::At)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Cap<T>, E> {
+        match u64::try_from(number) {
+            Ok(number) => self.visit_u64(number),
+            Err(_) => Err(E::custom(format!("{number} is negative"))),
+        }
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Cap<T>, E> {
+        T::deserialize(number.into_deserializer()).map(Cap::At)
+    }
+
+    fn visit_str<E: de::Error>(self, words: &str) -> Result<Cap<T>, E> {
+        match words {
+            "unlimited" => Ok(Cap::Unlimited),
+            _ => T::deserialize(words.into_deserializer()).map(Cap::At),
+        }
+    }
+}
+
+/// `"unlimited"`, or whatever `T` takes; what it does not take is its own complaint.
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Cap<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Either<T> {
-            Word(Unlimited),
-            Value(T),
-        }
-        #[derive(Deserialize)]
-        enum Unlimited {
-            #[serde(rename = "unlimited")]
-            Unlimited,
-        }
-        Ok(match Either::deserialize(deserializer)? {
-            Either::Word(Unlimited::Unlimited) => Cap::Unlimited,
-            Either::Value(value) => Cap::At(value),
-        })
+        deserializer.deserialize_any(CapVisitor(std::marker::PhantomData))
     }
 }
 

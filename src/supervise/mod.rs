@@ -24,7 +24,7 @@ pub(crate) use spawner::{SPAWNER, enter_spawner};
 
 use crate::error::Error;
 
-use crate::host::{CgroupFacts, Fact, Host, Place, Stage, explain_refusal};
+use crate::host::{CgroupFacts, Fact, Host, Place, Stage, diagnose, explain_refusal};
 use crate::plan::step::{Slot, Step};
 use crate::plan::{self, Plan, words};
 use crate::report::Report;
@@ -106,7 +106,12 @@ impl Runner {
     /// For a process that is itself small and single-threaded, and whose signals are ours to heed: the command line.
     #[cfg(feature = "cli")]
     pub(crate) fn direct() -> Result<Runner, Error> {
-        Ok(Runner { cloner: Cloner::Direct, signals: Some(Arc::new(Signals::take()?)) })
+        let signals = Signals::take().map_err(|error| {
+            // An outer sandbox of ours refuses signalfd as it refuses namespaces: say the one that matters.
+            let place = Place::read();
+            if place.inside_a_sandbox() { explain_refusal(Stage::Clone, libc::EPERM, &place) } else { error }
+        })?;
+        Ok(Runner { cloner: Cloner::Direct, signals: Some(Arc::new(signals)) })
     }
 
     /// For a program that is itself small and single-threaded, whatever it is called: it clones every sandbox by itself.
@@ -288,7 +293,9 @@ fn explain(plan: &Plan, failed: Failed) -> Error {
     }
 }
 
+/// A step that failed, by its name, with the cause and what helps in this place where the machine refuses it.
 fn explain_step(plan: &Plan, step: &Step, detail: u16, errno: i32) -> Error {
+    let cannot = Error::sandbox(format!("cannot {}", words::describe_with(step, &plan.host_trees))).errno(errno);
     let stage = match step {
         Step::Fault { step, .. } => return explain_step(plan, step, detail, errno),
         Step::CgroupNamespace => Stage::Namespace,
@@ -326,14 +333,18 @@ fn explain_step(plan: &Plan, step: &Step, detail: u16, errno: i32) -> Error {
         | Step::Rlimit { .. }
         | Step::Ready
         | Step::Exec { .. } => {
-            let error = Error::sandbox(format!("cannot {}", words::describe_with(step, &plan.host_trees))).errno(errno);
             return match hint(step, detail, errno) {
-                Some(hint) => error.hint(hint),
-                None => error,
+                Some(hint) => cannot.hint(hint),
+                None => cannot,
             };
         }
     };
-    explain_refusal(stage, errno, &Place::read())
+    let diagnosis = diagnose(stage, errno, &Place::read());
+    let cannot = cannot.because(diagnosis.cause);
+    match diagnosis.fix {
+        Some(fix) => cannot.hint(fix),
+        None => cannot,
+    }
 }
 
 /// What can be done about a step that failed for a path or a value of this run.

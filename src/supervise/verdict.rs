@@ -24,8 +24,8 @@ pub(super) enum Ended {
     Syscall(String),
     /// The caller, with this signal (0 for the library's handle).
     Cancelled(i32),
-    /// We failed: a sentence.
-    Failed(String),
+    /// We failed: a sentence, and what can be done.
+    Failed(String, Option<String>),
 }
 
 /// All that is known at the end.
@@ -166,10 +166,11 @@ pub(super) fn decide(evidence: &Evidence) -> Verdict {
         hint: None,
     };
     match (&evidence.ended, breaches.first()) {
-        (Some(Ended::Failed(sentence)), _) => {
+        (Some(Ended::Failed(sentence, hint)), _) => {
             verdict.status = Status::SandboxFailed;
             verdict.killed_by = Some(KilledBy::Sandbox);
             verdict.message = sentence.clone();
+            verdict.hint = hint.clone();
         }
         (Some(Ended::Cancelled(by)), _) => {
             verdict.status = Status::Cancelled;

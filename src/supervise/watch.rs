@@ -2,8 +2,10 @@
 
 use super::Run;
 use super::attention::Wish;
+use super::explain_step;
 use super::verdict::{Breach, Ended, figure};
 use crate::child::order;
+use crate::plan::step::Step;
 use crate::spec::{Limit, Overflow};
 use crate::sys::{process, socket};
 use crate::wire::{Phase, Reaped, Record};
@@ -48,6 +50,14 @@ pub(super) struct Watched {
     idle_since: u64,
     idle_cpu: u64,
     force_sent: bool,
+}
+
+/// Whether it is the last step, whose failure is the command's and not ours.
+fn executes(step: &Step) -> bool {
+    match step {
+        Step::Fault { step, .. } => executes(step),
+        step => matches!(step, Step::Exec { .. }),
+    }
 }
 
 impl Run {
@@ -155,9 +165,16 @@ impl Run {
                 }
             }
             Record::Finished { left_running, reaped } => watched.finished = Some((left_running, reaped)),
-            Record::Failed { phase: Phase::Payload, detail, errno, .. } => {
-                watched.exec_failed = Some((detail, errno));
+            Record::Failed { phase: Phase::Payload, step, detail, errno } => {
                 watched.ended_at = now;
+                match self.plan.payload.get(usize::from(step)) {
+                    Some(step) if !executes(step) => {
+                        let error = explain_step(&self.plan, step, detail, errno);
+                        let hint = error.hint_text().map(str::to_owned);
+                        watched.ended.get_or_insert(Ended::Failed(error.to_string(), hint));
+                    }
+                    _ => watched.exec_failed = Some((detail, errno)),
+                }
             }
             Record::Watchdog => {
                 let wall = self.plan.watch.wall_ns;
@@ -182,7 +199,7 @@ impl Run {
         self.look_at_memory(now);
         self.look_at_output();
         if let Some(lost) = self.streams.lost() {
-            self.end(Ended::Failed(lost));
+            self.end(Ended::Failed(lost, None));
         }
         if self.watched.exited.is_none() && self.watched.ended.is_none() {
             self.look_at_cpu(now);

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +65,10 @@ __attribute__((unused)) static double now(clockid_t clock) {
     struct timespec time;
     clock_gettime(clock, &time);
     return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+__attribute__((unused, noreturn)) static void rest(void) {
+    for (;;) sleep(1000);
 }
 
 // Burns CPU time of this thread.

@@ -8,8 +8,7 @@ int main(void) {
         if (fork() == 0) {
             setsid();
             if (fork() == 0)
-                for (;;) pause();
-            _exit(0);
+                rest();
         }
     while (wait(NULL) > 0) {
     }

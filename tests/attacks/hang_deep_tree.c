@@ -22,10 +22,10 @@ int main(void) {
             setsid();
             close(ready[1]);
             if (depth % 2) raise(SIGSTOP);
-            for (;;) pause();
+            rest();
         }
     }
     if (write(ready[1], "l", 1) != 1) _exit(1);
     close(ready[1]);
-    for (;;) pause();
+    rest();
 }

@@ -6,10 +6,10 @@
 #include "attack.h"
 int main(void) {
     if (fork() == 0)
-        for (;;) pause();
+        rest();
     kill(1, SIGSTOP);
     kill(1, SIGTSTP);
     kill(-1, SIGSTOP);
     raise(SIGSTOP);
-    for (;;) pause();
+    rest();
 }

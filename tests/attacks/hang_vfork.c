@@ -6,6 +6,6 @@
 #include "attack.h"
 int main(void) {
     if (vfork() == 0)
-        for (;;) pause();
+        rest();
     return 0;
 }

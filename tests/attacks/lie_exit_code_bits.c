@@ -10,5 +10,5 @@ static void *leave(void *unused) {
 int main(void) {
     pthread_t thread;
     if (pthread_create(&thread, NULL, leave, NULL)) broken("pthread_create");
-    for (;;) pause();
+    rest();
 }

@@ -9,5 +9,5 @@ int main(void) {
         kill(parent, SIGKILL);
         _exit(0);
     }
-    for (;;) pause();
+    rest();
 }

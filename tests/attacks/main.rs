@@ -8,6 +8,7 @@ mod header;
 mod side_by_side;
 
 use header::Attack;
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use support::{Case, Feature, Place, Who};
@@ -33,6 +34,9 @@ fn case(attack: Attack) -> Case {
     }
 }
 
+/// What an attack may bring out at most: the largest `--disk` that a header names.
+const LARGEST: u64 = 8 << 20;
+
 fn run(place: &Place, attack: &Attack) {
     let program = place.bring(&attack.name);
     let output = place.json(&attack.options).args(["--", &program]).env("SANDBOX_SECRET", "hidden-4711").output();
@@ -51,7 +55,12 @@ fn run(place: &Place, attack: &Attack) {
         );
     }
     assert!(output.took < attack.takes, "it took {:?}", output.took);
-    assert!(place.names().iter().all(|name| *name == attack.name), "files came out: {:?}", place.names());
+    for name in place.names().into_iter().filter(|name| *name != attack.name) {
+        let meta = fs::symlink_metadata(place.path(&name)).expect("it was listed");
+        assert!(meta.is_file() && meta.len() <= LARGEST, "{name} came out: {meta:?}");
+        let host = fs::read("/etc/passwd").expect("every host has one");
+        assert!(fs::read(place.path(&name)).is_ok_and(|bytes| bytes != host), "{name} is a file of the host");
+    }
 }
 
 fn main() -> ExitCode {

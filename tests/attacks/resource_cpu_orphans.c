@@ -15,5 +15,5 @@ int main(void) {
         }
         wait(NULL);
     }
-    for (;;) pause();
+    rest();
 }

@@ -19,5 +19,5 @@ int main(int argc, char **argv) {
         execl("/tmp/x", "/tmp/x", "burn", NULL);
         _exit(99);
     }
-    for (;;) pause();
+    rest();
 }

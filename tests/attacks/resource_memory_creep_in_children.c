@@ -8,7 +8,7 @@ int main(void) {
         pid_t child = fork();
         if (child == 0) {
             touch(map(4 << 20, MAP_PRIVATE), 4 << 20);
-            pause();
+            rest();
         }
         usleep(3000);
     }

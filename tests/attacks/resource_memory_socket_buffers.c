@@ -14,7 +14,7 @@ int main(void) {
             fcntl(ends[0], F_SETFL, O_NONBLOCK);
             while (write(ends[0], block, sizeof block) > 0) __atomic_add_fetch(held, sizeof block, __ATOMIC_RELAXED);
         }
-        pause();
+        rest();
     }
     sleep(2);
     if (*held > 128ul << 20) through("%zu MiB in sockets under a limit of 64 MiB", *held >> 20);

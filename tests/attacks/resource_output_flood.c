@@ -11,5 +11,5 @@ int main(void) {
         for (;;)
             if (write(1 + i % 2, block, sizeof block) < 0 && errno != EINTR) sched_yield();
     }
-    for (;;) pause();
+    rest();
 }

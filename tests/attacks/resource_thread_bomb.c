@@ -3,10 +3,9 @@
 // run: --pids 32
 // expect: status=ok
 #include "attack.h"
-static void *rest(void *unused) {
+static void *idle(void *unused) {
     (void)unused;
-    pause();
-    return NULL;
+    rest();
 }
 int main(void) {
     int pipe_of[2];
@@ -14,9 +13,9 @@ int main(void) {
     for (int child = 0; child < 4; child++)
         if (fork() == 0) {
             pthread_t thread;
-            for (int i = 0; i < 100 && !pthread_create(&thread, NULL, rest, NULL); i++)
+            for (int i = 0; i < 100 && !pthread_create(&thread, NULL, idle, NULL); i++)
                 if (write(pipe_of[1], "t", 1) != 1) _exit(1);
-            pause();
+            rest();
         }
     sleep(1);
     fcntl(pipe_of[0], F_SETFL, O_NONBLOCK);

@@ -1,6 +1,6 @@
 // technique: files without a name fill the throw-away places
 // layer: disk limit
-// run: --mem 256M --disk 8M
+// run: --mem 256M --disk 8M --file-size unlimited
 // expect: status=ok
 #include "attack.h"
 int main(void) {

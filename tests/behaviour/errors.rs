@@ -76,9 +76,9 @@ fn another_architecture_is_named(place: &Place) {
     program[18..20].copy_from_slice(&foreign.to_le_bytes());
     place.script("prog", program);
     let output = place.run(&["./prog"]).output();
-    output.assert_error(126, &["prog", "ENOEXEC"]);
-    let name = if cfg!(target_arch = "x86_64") { "aarch64" } else { "x86" };
-    assert!(output.stderr.contains(name), "{name} is not named: {}", output.stderr);
+    output.assert_error(126, &["prog", "ENOEXEC", std::env::consts::ARCH]);
+    let foreign = if cfg!(target_arch = "x86_64") { "aarch64" } else { "x86_64" };
+    assert!(output.stderr.contains(foreign), "{foreign} is not named: {}", output.stderr);
 }
 
 fn a_script_without_an_interpreter_line_is_not_run_by_a_shell(place: &Place) {
@@ -164,7 +164,7 @@ fn no_escape_sequence_reaches_stderr(place: &Place) {
 
 fn without_user_namespaces_the_cause_and_the_fix_are_named(place: &Place) {
     // A chroot is a place where the kernel refuses user namespaces to everybody.
-    let script = "mkdir jail && mount --bind / jail && exec chroot jail \"$SANDBOX\" run -- echo ran";
+    let script = "mkdir jail && mount --rbind / jail && exec chroot jail \"$SANDBOX\" run -- echo ran";
     let unshared = format!("unshare --mount sh -c '{script}'");
     let output = place.host_shell(&unshared).output();
     output.assert_error(125, &["user namespace", "EPERM", "hint: "]);

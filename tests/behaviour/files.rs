@@ -156,12 +156,9 @@ fn a_single_file_can_be_shown(place: &Place) {
 fn what_cannot_be_shown_is_named(place: &Place) {
     place.run(&["--ro", "/no/such/thing", "true"]).output().assert_error(125, &["/no/such/thing", "ENOENT"]);
     place.run(&["--rw", "missing", "true"]).output().assert_error(125, &["missing", "ENOENT"]);
-    if !place.is_root {
-        let locked = place.mkdir("locked");
-        place.mkdir("locked/in");
-        chmod(&locked, 0);
-        place.run(&["--ro", "locked/in:/srv/in", "true"]).output().assert_error(125, &["locked", "EACCES"]);
-        chmod(&locked, 0o755);
+    // A directory of somebody else's that we may not enter; one of our own we could always open for ourselves.
+    if fs::read_dir("/root").is_err() {
+        place.run(&["--ro", "/root/file:/srv/in", "true"]).output().assert_error(125, &["/root/file", "EACCES"]);
     }
 }
 
@@ -289,8 +286,8 @@ fn of_etc_only_what_programs_need_is_there(place: &Place) {
 }
 
 fn home_and_var_and_root_are_not_there(place: &Place) {
-    let script =
-        "ls -A /home /root /var /mnt /media /srv /boot /sys /run 2>/dev/null | grep -v ':$' | grep .; echo listed";
+    let script = "for d in home root mnt media srv boot sys run var/log var/lib var/spool var/tmp; do \
+        ls -A /$d 2>/dev/null; done; echo listed";
     place.run(&["sh", "-c", script]).output().assert_ok().assert_said("listed\n");
 }
 

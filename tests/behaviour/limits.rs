@@ -88,7 +88,8 @@ fn memory_beneath_the_limit_is_left_alone(place: &Place) {
         let output = place.json(&["--mem", "96M", "--", &place.payload(), "allocate", kind, "64"]).output();
         output.assert_ok().assert_said("allocated\n");
         let peak = output.number("usage.memory_peak_bytes");
-        assert!((64 * MIB..=80 * MIB).contains(&peak), "the peak of 64 MiB {kind} was reported as {peak}");
+        // What polls may miss what was touched last.
+        assert!((62 * MIB..=80 * MIB).contains(&peak), "the peak of 64 MiB {kind} was reported as {peak}");
     }
 }
 
@@ -408,14 +409,15 @@ fn required_kernel_limits_that_are_missing_are_an_error(place: &Place) {
 }
 
 fn a_cpu_rate_without_a_controller_is_an_error(place: &Place) {
-    place.run(&["--cpus", "0.5", "--", "true"]).output().assert_error(125, &["--cpus", "hint: "]);
+    place.run(&["--cpus", "0.5", "--", "true"]).output().assert_error(125, &["0.5 CPUs", "hint: "]);
 }
 
 fn a_cpu_rate_holds(place: &Place) {
     let output = place.json(&["--cpus", "0.5", "--wall-time", "1s", "--", &place.payload(), "burn", "20"]).output();
     assert_wall_limit(&output, 1000);
     let used = output.number("usage.cpu_ns") / 1_000_000;
-    assert!((300..=650).contains(&used), "{used} ms of CPU time in 1 s at half a CPU");
+    // A busy machine may give less; the limit is that it never gives more.
+    assert!((100..=600).contains(&used), "{used} ms of CPU time in 1 s at half a CPU");
 }
 
 fn a_cpu_set_holds(place: &Place) {
@@ -425,7 +427,7 @@ fn a_cpu_set_holds(place: &Place) {
 
 fn a_callers_lower_hard_limit_clamps_and_is_named(place: &Place) {
     place.payload();
-    let script = "ulimit -H -n 64; ulimit -S -n 64; exec \"$SANDBOX\" run --json -- ./payload rlimit 7";
+    let script = "ulimit -S -n 64; ulimit -H -n 64; exec \"$SANDBOX\" run --json -- ./payload rlimit 7";
     let output = place.host_shell(script).expect_json().output();
     output.assert_ok();
     let row = enforcement(&output, "open_files").expect("a row");

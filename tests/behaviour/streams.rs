@@ -177,7 +177,8 @@ fn a_closed_stdout_is_no_panic(place: &Place) {
     let script = "\"$SANDBOX\" run -- echo x >&-; \"$SANDBOX\" run --json -- true >&-; echo $? >code";
     let output = place.host_shell(script).output();
     assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
-    assert_eq!(place.read("code"), "125\n", "a report that cannot be written is 125");
+    // The start-up code of a program may have put /dev/null in its place.
+    assert!(["0\n", "125\n"].contains(&place.read("code").as_str()), "{}", place.read("code"));
 }
 
 fn a_daemon_that_keeps_the_pipes_open_delays_nothing(place: &Place) {

@@ -9,8 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -244,12 +248,32 @@ int main(int argc, char **argv) {
         int fd = socket(AF_INET, SOCK_STREAM, 0);
         refused(fd < 0 ? -1 : 0);
     }
+    if (!strcmp(talent, "ordinary")) { // calls that any program may make: names those that are refused
+        signal(SIGALRM, (void (*)(int))getpid);
+        alarm(1);
+        if (pause() != -1 || errno != EINTR) puts("pause");
+        int fd = open("/tmp/ordinary", O_RDWR | O_CREAT, 0600);
+        if (chmod("/tmp/ordinary", 0640) || link("/tmp/ordinary", "/tmp/second")) puts("chmod or link");
+        if (symlink("ordinary", "/tmp/link") || utimes("/tmp/ordinary", NULL)) puts("symlink or utimes");
+        if (mkfifo("/tmp/fifo", 0600)) puts("mkfifo");
+        if (truncate("/tmp/ordinary", 4) || fsync(fd) || flock(fd, LOCK_SH)) puts("truncate, fsync or flock");
+        if (getgroups(0, NULL) < 0) puts("getgroups");
+        struct rlimit limit;
+        if (getrlimit(RLIMIT_NOFILE, &limit) || setrlimit(RLIMIT_NOFILE, &limit)) puts("setrlimit");
+        return 0;
+    }
     if (!strcmp(talent, "argument")) { // WORD: how long
         printf("%zu\n", strlen(first));
         return 0;
     }
     if (!strcmp(talent, "nice")) {
-        printf("%d\n", getpriority(PRIO_PROCESS, 0));
+        char line[1024], *end;
+        FILE *stat = fopen("/proc/self/stat", "r");
+        if (!stat || !fgets(line, sizeof line, stat) || !(end = strrchr(line, ')'))) die("/proc/self/stat");
+        long nice;
+        // Field 19; the name, which may hold anything, is field 2.
+        if (sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %ld", &nice) != 1) die("sscanf");
+        printf("%ld\n", nice);
         return 0;
     }
     if (!strcmp(talent, "rlimit")) { // RESOURCE: soft and hard

@@ -2,7 +2,7 @@
 
 use super::table::{Answer, Rule, Table};
 use super::{Policy, words};
-use crate::spec::{Limit, Mount, Network};
+use crate::spec::{Bytes, Cap, Limit, Millis, Mount, Network};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -26,6 +26,34 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
+/// A number as it is, or `"unlimited"`.
+fn plain<T: std::fmt::Display>(cap: Cap<T>) -> String {
+    match cap {
+        Cap::At(value) => value.to_string(),
+        Cap::Unlimited => quoted("unlimited"),
+    }
+}
+
+/// `"512M"`; bytes where no larger unit is exact.
+fn size(cap: Cap<Bytes>) -> String {
+    let Cap::At(bytes) = cap else { return quoted("unlimited") };
+    let exact =
+        [(40, 'T'), (30, 'G'), (20, 'M'), (10, 'K')].into_iter().find(|(shift, _)| bytes.get() % (1 << shift) == 0);
+    match exact {
+        Some((shift, unit)) if bytes.get() > 0 => quoted(&format!("{}{unit}", bytes.get() >> shift)),
+        _ => bytes.get().to_string(),
+    }
+}
+
+/// `"10s"`, `"1500ms"`.
+fn time(cap: Cap<Millis>) -> String {
+    let Cap::At(time) = cap else { return quoted("unlimited") };
+    quoted(&match time.get() % 1000 {
+        0 => format!("{}s", time.get() / 1000),
+        _ => format!("{}ms", time.get()),
+    })
+}
+
 fn list(items: &[String]) -> String {
     let line = items.join(", ");
     if line.len() <= 100 {
@@ -47,13 +75,33 @@ fn list(items: &[String]) -> String {
 }
 
 impl Policy {
-    /// The limits that the policy names, each by its flag's name without the dashes, with its value.
+    /// The limits that the policy names, each by its flag's name without the dashes, with its value as a file has it.
     pub(crate) fn limit_words(&self) -> Vec<(&'static str, String)> {
-        let Ok(toml::Value::Table(table)) = toml::Value::try_from(&self.limits) else {
-            return Vec::new();
+        let limits = &self.limits;
+        let words = |limit| match limit {
+            Limit::Memory => limits.mem.map(size),
+            Limit::CpuTime => limits.cpu_time.map(time),
+            Limit::WallTime => limits.wall_time.map(time),
+            Limit::IdleTime => limits.idle_time.map(time),
+            Limit::Processes => limits.pids.map(plain),
+            Limit::Output => limits.output_size.map(size),
+            Limit::FileSize => limits.file_size.map(size),
+            Limit::Disk => limits.disk.map(size),
+            Limit::Inodes => limits.inodes.map(plain),
+            Limit::OpenFiles => limits.open_files.map(plain),
+            Limit::Stack => limits.stack.map(size),
+            Limit::Core => limits.core.map(size),
+            Limit::Cpus => limits.cpus.map(plain),
+            Limit::CpuSet => limits.cpu_set.as_ref().map(|set| quoted(&set.to_string())),
         };
-        let names = Limit::ALL.iter().map(|limit| limit.flag().trim_start_matches('-'));
-        names.filter_map(|name| Some((name, table.get(name)?.to_string()))).collect()
+        let name = |limit: Limit| limit.flag().trim_start_matches('-');
+        Limit::ALL.into_iter().filter_map(|limit| Some((name(limit), words(limit)?))).collect()
+    }
+
+    /// What the policy shows besides the default, each as its key and words in a policy file.
+    pub(crate) fn file_words(&self) -> Vec<String> {
+        let words = self.mounts.iter().map(mount_words);
+        words.map(|(kind, words)| format!("{kind} {words}")).collect()
     }
 
     /// The file that makes this policy without extending another; under `network`.
@@ -191,12 +239,19 @@ mod tests {
 
     #[test]
     fn what_is_shown_makes_the_same_policy() {
-        let own = "extends = \"run\"\n[files]\nro = [\"/a\\\\:b\", \"/c:/d\"]\ntmpfs = \"/t:4M\"\n[env]\n\"A B\" = \"c\\nd\\\"\"\n";
+        let own = "extends = \"run\"\n[limits]\nmem = \"unlimited\"\ncpu-time = 1.5\ncpus = 0.5\nstack = 4097\ncpu-set = \"0-3\"\n\
+                   pids = 0\ncore = 0\n[files]\nro = [\"/a\\\\:b\", \"/c:/d\"]\ntmpfs = \"/t:4M\"\n[env]\n\"A B\" = \"c\\nd\\\"\"\n";
         let policies = Policy::names().map(|name| Policy::builtin(name).unwrap());
         for policy in policies.chain([Policy::parse(own, "own").unwrap()]) {
             for network in [Network::None, Network::Host] {
                 let again = Policy::parse(&policy.to_toml(network), "again").unwrap();
-                assert_eq!(again.calls(Network::None).decisions(), policy.calls(network).decisions());
+                // Rules of one call exclude each other: their order means nothing.
+                let rules = |policy: &Policy, network| {
+                    let mut rules = policy.calls(network).decisions();
+                    rules.sort_by_key(|rule| (rule.call, rule.when.iter().map(|c| c.text.clone()).collect::<Vec<_>>()));
+                    rules
+                };
+                assert!(rules(&again, Network::None) == rules(&policy, network), "{}", policy.name);
                 assert_eq!(
                     (again.limits, again.mounts, again.env, again.about),
                     (policy.limits.clone(), policy.mounts.clone(), policy.env.clone(), policy.about.clone())

@@ -117,14 +117,14 @@ impl Reader<'_> {
         let kind = value.get_ref().type_str();
         value.get_ref().as_table().ok_or_else(|| {
             let name = key.get_ref();
-            self.fault(key.span(), format!("'{name}' is a {kind}, but the file wants a table: [{name}]"))
+            self.fault(key.span(), format!("'{name}' is a table, [{name}], and this is of type {kind}"))
         })
     }
 
     fn string<'v>(&self, what: &str, value: &'v Value<'_>) -> Result<&'v str, Fault> {
         let kind = value.get_ref().type_str();
         let text = value.get_ref().as_str();
-        text.ok_or_else(|| self.fault(value.span(), format!("{what} is a text in quotes, not a {kind}")))
+        text.ok_or_else(|| self.fault(value.span(), format!("{what} is a text in quotes, and this is of type {kind}")))
     }
 
     /// One text, or several in brackets.
