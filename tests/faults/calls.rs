@@ -1,0 +1,3 @@
+//! x
+use crate::support::{Place, Test, test};
+pub(crate) const TESTS: &[Test] = &[];
