@@ -178,11 +178,7 @@ pub(super) fn read_in(dir: BorrowedFd<'_>, file: &str) -> Result<String, Errno> 
 /// Writes a file in an open directory.
 pub(super) fn write_in(dir: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Errno> {
     let fd = openat(dir, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    // One write: the kernel takes each as a whole value.
-    match File::from(fd).write(value.as_bytes()) {
-        Ok(_) => Ok(()),
-        Err(e) => Err(errno_of(e)),
-    }
+    File::from(fd).write_all(value.as_bytes()).map_err(errno_of)
 }
 
 pub(super) fn errno_of(error: std::io::Error) -> Errno {
