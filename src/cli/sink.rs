@@ -151,7 +151,7 @@ fn cannot_write(place: &str, cause: io::Error) -> Error {
 }
 
 fn open_descriptor(number: i32) -> Result<File, Error> {
-    let cannot = || Error::usage(format!("cannot write the report to descriptor {number}"));
+    let cannot = || Error::sandbox(format!("cannot write the report to descriptor {number}"));
     let free = number.max(3);
     let hint = format!("open one in the shell: sandbox run --report-fd {free} … {free}>report.json");
     let copy: OwnedFd = sys::inherited::duplicate(number).map_err(|e| cannot().because(e).hint(&*hint))?;

@@ -68,13 +68,14 @@ const EXECVE: Call = call("execve");
 const MEMFD_CREATE: Call = call("memfd_create");
 const SOCKET: Call = call("socket");
 const AF_UNIX: u64 = 1;
+const MSG_OOB: u64 = 1;
 
 /// What the launcher calls between the listener and `execve`, and with which arguments.
 const LAUNCHER: [(Call, &[Comparison<'static>]); 14] = [
-    (call("sendmsg"), &[]),
-    (call("recvmsg"), &[]),
-    (call("sendto"), &[]),
-    (call("recvfrom"), &[]),
+    (call("sendmsg"), &[Comparison { arg: 2, op: Op::In, mask: MSG_OOB, values: &[0] }]),
+    (call("recvmsg"), &[Comparison { arg: 2, op: Op::In, mask: MSG_OOB, values: &[0] }]),
+    (call("sendto"), &[Comparison { arg: 3, op: Op::In, mask: MSG_OOB, values: &[0] }]),
+    (call("recvfrom"), &[Comparison { arg: 3, op: Op::In, mask: MSG_OOB, values: &[0] }]),
     (call("read"), &[]),
     (call("write"), &[]),
     (call("close"), &[]),
@@ -210,7 +211,9 @@ impl<'a> Compiler<'a> {
         let mut add = |tests: Vec<Comparison<'a>>, answer: Answer| {
             if let Some(own) = own.filter(|_| notified(answer)) {
                 let both: Vec<Comparison<'a>> = own.iter().chain(&tests).copied().collect();
-                if !contradictory(&both) {
+                let earlier =
+                    |(earlier, _): &(Vec<Comparison<'a>>, Option<u32>)| earlier.iter().all(|test| both.contains(test));
+                if !contradictory(&both) && !tried.iter().any(earlier) {
                     let value = match self.role {
                         Role::Listener => Some(RET_ALLOW),
                         Role::Main => self.role.value(answer, false),

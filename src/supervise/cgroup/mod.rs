@@ -3,8 +3,13 @@
 
 mod dir;
 mod figures;
+mod leaf;
+#[cfg(test)]
+mod tests;
 mod v1;
 mod v2;
+
+pub(crate) use leaf::move_to_leaf;
 
 use crate::error::Error;
 use crate::plan::limits::CgroupPlan;
