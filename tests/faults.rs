@@ -20,14 +20,8 @@ use support::Case;
 
 fn cases(_sources: &Path) -> Vec<Case> {
     let mut cases = stock::cases("steps", steps::every_step_refused);
-<<<<<<< HEAD
-    for (subject, table) in
-        [("steps", steps::TESTS), ("killed", killed::TESTS), ("calls", calls::TESTS), ("scarcity", scarcity::TESTS)]
-    {
-=======
     cases.extend(calls::cases());
     for (subject, table) in [("steps", steps::TESTS), ("killed", killed::TESTS), ("scarcity", scarcity::TESTS)] {
->>>>>>> faults
         cases.extend(Case::of_table(subject, table));
     }
     cases

@@ -175,16 +175,12 @@ pub(super) fn read_in(dir: BorrowedFd<'_>, file: &str) -> Result<String, Errno> 
 /// Writes a file in an open directory.
 pub(super) fn write_in(dir: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Errno> {
     let fd = openat(dir, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-<<<<<<< HEAD
-    File::from(fd).write_all(value.as_bytes()).map_err(errno_of)
-=======
     // One write: the kernel takes each as a whole value.
     let mut file = File::from(fd);
     match again(|| file.write(value.as_bytes())) {
         Ok(_) => Ok(()),
         Err(e) => Err(errno_of(e)),
     }
->>>>>>> faults
 }
 
 /// Once more after a signal, which the memory controller's files do not wait out.
