@@ -1,8 +1,9 @@
 //! The compiled filters against two judges of their own: a plain reading of the rules, and the program that another
 //! compiler (seccompiler) makes of the same allow-list. Every number to 2^16 on every ABI, every argument boundary.
 
-use sandbox::plan::filter::{Filters, MAIN_FLAGS, Setting, Verdict, call_name, compile_for, verdict_for};
+use sandbox::plan::filter::{Filters, Setting, Verdict, call_name, compile_for, verdict_for};
 use sandbox::plan::step::Insn;
+use sandbox::plan::step::MAIN_FLAGS;
 use sandbox::spec::Network;
 use sandbox::spec::calls::{Arch, Call};
 use sandbox::spec::policy::table::{Clause, Decision, Op};

@@ -10,7 +10,7 @@
 
 mod program;
 
-use super::step::Insn;
+use super::step::{Insn, MAIN_FLAGS};
 use crate::error::Error;
 use crate::spec::calls::{Arch, Call, NUMBERS, X32_BIT, name_of};
 use crate::spec::policy::table::{Answer, OTHERWISE, Op, Rule, Table, UNLISTED};
@@ -25,10 +25,6 @@ const ENOSYS: u16 = 38;
 
 /// BPF_MAXINSNS.
 const LONGEST_PROGRAM: usize = 4096;
-
-/// The flag with which the launcher loads the main program: SECCOMP_FILTER_FLAG_SPEC_ALLOW, which means nothing since
-/// Linux 5.16 and by which the listener tells the launcher's own seccomp(2) from the payload's.
-pub const MAIN_FLAGS: u32 = 4;
 
 /// What the filters hang on besides the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

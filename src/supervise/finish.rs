@@ -79,6 +79,7 @@ impl Run {
             ended: self.watched.ended.take(),
             wait_status: self.watched.exited.map(|(status, _)| status),
             breaches: self.breaches(&usage, kernel.memory),
+            told: self.plan.setting.notify,
             file_size: self.spec.limits.file_size.value().map(|bytes| bytes.get()),
             cpu: self.plan.watch.cpu_ns.map(|limit| (limit, usage.cpu_ns)),
         };

@@ -18,6 +18,8 @@ mod trees;
 mod verdict;
 mod watch;
 
+#[cfg(feature = "cli")]
+pub(crate) use crate::sys::inherited::duplicate as duplicate_inherited;
 pub use attention::CancelHandle;
 #[cfg(feature = "cli")]
 pub(crate) use spawner::{SPAWNER, enter_spawner};

@@ -149,7 +149,7 @@ impl Cgroup {
     /// Removes the directories; all processes were reaped. What cannot be removed, and what killed launchers left beside
     /// it, is swept: now or by a later run.
     pub(crate) fn remove(mut self) {
-        self.v2.iter_mut().for_each(v2::Group::remove);
+        self.v2.take().iter_mut().for_each(v2::Group::remove);
         self.v1.iter_mut().for_each(v1::Group::remove);
     }
 }
