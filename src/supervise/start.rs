@@ -18,6 +18,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// How long set-up may take: a room is made in a millisecond, but a directory may lie on a network that does not answer.
 const SETUP_TIMEOUT_NS: u64 = 60_000_000_000;
 
+/// How long teardown may take: a process can be stuck in the kernel.
+pub(super) const TEARDOWN_NS: u64 = 5_000_000_000;
+
 /// A payload that has its limits and was told to exec.
 pub(super) struct Started {
     // Dropped in this order: init and all that is inside, then what it stood in.
@@ -35,6 +38,7 @@ pub(super) struct Init {
     pub(super) pidfd: OwnedFd,
     pid: libc::pid_t,
     cloner: Cloner,
+    dead: bool,
 }
 
 impl Init {
@@ -48,11 +52,29 @@ impl Init {
         // ESRCH: it is dead already.
         let _ = process::signal(self.pidfd.as_fd(), libc::SIGKILL);
     }
+
+    /// Kills it, and waits until it is dead; false where it does not die in time, being stuck in the kernel.
+    fn end(&mut self) -> bool {
+        self.kill();
+        let deadline = process::monotonic_ns().saturating_add(TEARDOWN_NS);
+        loop {
+            let left = deadline.saturating_sub(process::monotonic_ns());
+            let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+            // EINTR is looked at again.
+            let _ = nix::poll::poll(&mut fds, PollTimeout::try_from(left / 1_000_000).unwrap_or(PollTimeout::MAX));
+            self.dead = fds.iter().any(|fd| fd.any() == Some(true));
+            if self.dead || left == 0 {
+                return self.dead;
+            }
+        }
+    }
 }
 
 impl Drop for Init {
     fn drop(&mut self) {
-        self.kill();
+        if !self.dead {
+            self.end();
+        }
         self.cloner.reap(self.pid);
     }
 }
@@ -126,7 +148,7 @@ pub(super) fn start(plan: &Plan, inside: Inside, cloner: &Cloner, attention: &At
         cloned => (cloned, false),
     };
     let (pid, pidfd) = cloned?;
-    let init = Init { pidfd, pid, cloner: cloner.clone() };
+    let init = Init { pidfd, pid, cloner: cloner.clone(), dead: false };
     drop((theirs, inside, trees));
     write_maps(pid, plan).map_err(|e| Failed::IdMap(e.raw_os_error().unwrap_or(libc::EIO)))?;
     cgroup.attach(pid)?;
@@ -155,11 +177,14 @@ fn write_maps(pid: libc::pid_t, plan: &Plan) -> std::io::Result<()> {
 
 impl Started {
     /// Lets go of everything: descriptors first, for they hold the tmpfs' memory; then init; then the cgroup, empty by now.
-    pub(super) fn clean_up(self) {
-        let Started { init, socket, cgroup, listener, handed, .. } = self;
+    /// False where init does not die.
+    pub(super) fn clean_up(self) -> bool {
+        let Started { mut init, socket, cgroup, listener, handed, .. } = self;
         drop((handed, listener, socket));
+        let died = init.end();
         drop(init);
         cgroup.remove();
+        died
     }
 
     /// Follows the handshake up to the order to exec.
