@@ -116,8 +116,8 @@ mod tests {
     use crate::cli::parse;
     use clap::FromArgMatches;
     use serde_json::{Value, json};
-    use std::ffi::OsString;
     use std::ffi::OsStr;
+    use std::ffi::OsString;
     use std::os::unix::ffi::OsStrExt;
 
     fn spec(words: &[&str]) -> Result<Spec, Error> {

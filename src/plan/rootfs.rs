@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
 /// Inodes of the scratch tmpfs that are ours: its root and the directories that steps and the overlay make.
-const OWN_INODES: u64 = 12;
+const OWN_INODES: u64 = 11;
 
 /// The files of the sandbox.
 pub(super) struct Files {
@@ -106,10 +106,11 @@ pub(super) fn plan_files(spec: &Spec, host: &Host, limits: &LimitPlan, ids: &IdM
     };
     let work = builder.work_directory(spec)?;
     let mounts = resolve_mounts(spec, host, work.as_deref())?;
-    builder.scratch(limits);
+    builder.files.steps.push(Step::Root);
     builder.system(spec)?;
     builder.accounts(spec)?;
     builder.devices();
+    builder.scratch(limits);
     builder.throw_away("/tmp", 0o1777)?;
     builder.throw_away("/dev/shm", 0o1777)?;
     builder.work(work, &mounts)?;
@@ -195,10 +196,6 @@ impl Builder<'_> {
         let bytes = limits.scratch.0.map_or(0, page);
         let inodes = limits.scratch.1.map_or(0, |inodes| inodes.saturating_add(OWN_INODES));
         self.files.steps.push(Step::Scratch { bytes, inodes });
-        for (path, mode) in [("root", 0o755)] {
-            self.files.steps.push(Step::ScratchDir { path: ours(path), mode });
-        }
-        self.files.steps.push(Step::Root);
     }
 
     /// Makes the directories above and at `path` in the new root, once each.
@@ -240,12 +237,14 @@ impl Builder<'_> {
                     self.files.steps.push(Step::Link { target: points_to, path });
                 }
                 SystemKind::Directory => {
-                    self.directory(&entry.path);
-                    self.bind(Source::Path(c_path(&entry.path)?), &entry.path, Attr::READ_ONLY, true)?;
+                    self.dirs.insert(entry.path.clone());
+                    let path = c_path(&entry.path)?;
+                    self.files.steps.push(Step::Show { path, directory: true, attr: Attr::READ_ONLY });
                     self.show(&entry.path, &entry.path, false);
                 }
                 SystemKind::File | SystemKind::Link(_) => {
-                    self.bind(Source::Path(c_path(&entry.path)?), &entry.path, Attr::READ_ONLY, false)?;
+                    let path = c_path(&entry.path)?;
+                    self.files.steps.push(Step::Show { path, directory: false, attr: Attr::READ_ONLY });
                 }
             }
         }
@@ -281,12 +280,8 @@ impl Builder<'_> {
     fn devices(&mut self) {
         self.directory(Path::new("/dev"));
         for name in DEVICES {
-            self.files.steps.push(Step::Bind {
-                source: Source::Path(ours(&format!("/dev/{name}"))),
-                target: ours(&format!("dev/{name}")),
-                attr: Attr::DEVICE,
-                recursive: false,
-            });
+            let path = ours(&format!("/dev/{name}"));
+            self.files.steps.push(Step::Show { path, directory: false, attr: Attr::DEVICE });
         }
         for (path, points_to) in [
             ("fd", "/proc/self/fd"),

@@ -122,6 +122,12 @@ pub(crate) fn dup_to(from: i32, to: i32) -> Result<(), Errno> {
     check_int(unsafe { libc::dup3(from, to, 0) }).map(drop)
 }
 
+/// dup3(2): `to` becomes a copy of `from` that exec closes. `from` must be another number.
+pub(crate) fn dup_over(from: i32, to: i32) -> Result<(), Errno> {
+    // SAFETY: dup3 takes descriptor numbers and touches no memory.
+    check_int(unsafe { libc::dup3(from, to, libc::O_CLOEXEC) }).map(drop)
+}
+
 /// close_range(2) with CLOSE_RANGE_CLOEXEC: every descriptor from `first` on is closed by exec.
 pub(crate) fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;
