@@ -22,3 +22,8 @@ pub use plan::{Plan, plan};
 pub use report::{Report, Status};
 pub use spec::{Bytes, Cap, Millis, Spec};
 pub use supervise::{CancelHandle, Runner, Running};
+
+/// The example in README.md, which `cargo test` compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -1,8 +1,9 @@
 //! The compiled filters against two judges of their own: a plain reading of the rules, and the program that another
 //! compiler (seccompiler) makes of the same allow-list. Every number to 2^16 on every ABI, every argument boundary.
 
-use sandbox::plan::filter::{Filters, MAIN_FLAGS, Setting, Verdict, call_name, compile_for, verdict_for};
+use sandbox::plan::filter::{Filters, Setting, Verdict, call_name, compile_for, verdict_for};
 use sandbox::plan::step::Insn;
+use sandbox::plan::step::MAIN_FLAGS;
 use sandbox::spec::Network;
 use sandbox::spec::calls::{Arch, Call};
 use sandbox::spec::policy::table::{Clause, Decision, Op};
@@ -158,9 +159,9 @@ impl Plain {
 /// What the launcher does between the two filters, as the child is written.
 fn launcher_does(name: &str, args: &[u64; 6]) -> bool {
     match name {
-        "sendmsg" | "recvmsg" | "sendto" | "recvfrom" | "read" | "write" | "close" | "close_range" | "setrlimit" => {
-            true
-        }
+        "read" | "write" | "close" | "close_range" | "setrlimit" => true,
+        "sendmsg" | "recvmsg" => args[2] & 1 == 0,
+        "sendto" | "recvfrom" => args[3] & 1 == 0,
         "exit" | "exit_group" => true,
         "prlimit64" => args[0] as u32 == 0,
         "prctl" => [1, 4, 8, 15, 24, 28, 38, 47].contains(&(args[0] as u32)),
@@ -210,7 +211,7 @@ fn boundaries(rules: &[Decision]) -> Vec<[u64; 6]> {
         let step = all.clone();
         for value in values {
             // Three arguments at once would be millions; the third is looked at with the first few of the others.
-            all.extend(step.iter().take(150).map(|args| {
+            all.extend(step.iter().take(60).map(|args| {
                 let mut args = *args;
                 args[index] = *value;
                 args
@@ -371,7 +372,9 @@ fn another_compiler_allows_exactly_the_same() {
             let (got, wanted) = (loaded.answer(&data), interpret(&other, &data));
             assert_eq!(got == ALLOW, wanted == ALLOW, "{name} {:#x}:{:#x} {:x?}", data.audit, data.number, data.args);
         };
-        for number in 0..1 << 16 {
+        // Its programs are linear, and the network changes what a dozen calls get: once through all numbers will do.
+        let last = if network == Network::None { 1 << 16 } else { 1 << 10 };
+        for number in 0..last {
             for audit in [X86_64, AARCH64, I386, ARM] {
                 check(Data { number, audit, args: [0; 6] });
             }
@@ -465,7 +468,7 @@ fn filters_of_random_policies_say_what_the_rules_say() {
 }
 
 #[test]
-fn built_in_policies_keep_their_size_and_decide_every_call() {
+fn built_in_policies_and_their_filters_keep_their_size() {
     for (name, most) in [("default", 150), ("run", 120), ("tight", 45)] {
         let policy = Policy::builtin(name).unwrap();
         let allowed = policy.calls(Network::None).allowed();

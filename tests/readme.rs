@@ -1,21 +1,29 @@
-//! Every command block of README.md prints what it says. Blocks run in order, in one directory, with the tested binary
-//! in PATH as `sandbox`:
+//! Every command block of README.md prints what it says, and what it says to type in a place is what `sandbox check`
+//! says there. Its example in Rust is compiled as a documentation test.
 //!
-//! * a fenced block marked `console` holds commands behind `$ ` (further lines of one behind `> `), each followed by its
-//!   output, stdout and stderr together;
+//! Blocks run in order, in one directory, with the tested binary in PATH as `sandbox`:
+//!
+//! * a fenced block marked `console` holds commands behind `$ ` (further lines of one behind `> `), each followed by
+//!   its output, stdout and stderr together;
 //! * in the output `…` stands for anything within a line, and a line `…` for any lines;
+//! * `<!-- figures differ -->` before it: any number fits any number, and any space any space;
 //! * `<!-- file: NAME -->` before a fenced block of any kind writes the block to that file;
 //! * `<!-- not run: REASON -->` before a block leaves it alone.
 
 #[path = "support/mod.rs"]
 mod support;
 
+use nix::errno::Errno;
+use sandbox::host::{CgroupFacts, Place as HostPlace, Stage, Traces, diagnose, diagnose_weak_limits};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use support::{Case, Place, Test, needs, test};
 
-const TESTS: &[Test] = &[test!(every_command_block_prints_what_it_says, needs!(Cc, Gxx, Python3))];
+const TESTS: &[Test] = &[
+    test!(every_command_block_prints_what_it_says, needs!(Cc, Gxx, Python3)),
+    test!(what_to_type_in_a_place_is_what_check_says),
+];
 
 /// A fenced block, the comment before it, and its line in the file.
 #[derive(Debug)]
@@ -101,6 +109,23 @@ fn output_fits(patterns: &[String], lines: &[&str]) -> bool {
     }
 }
 
+/// The line with `0` for every number and one space for many: a column is as wide as its figures.
+fn without_figures(line: &str) -> String {
+    let mut plain = String::new();
+    for c in line.chars() {
+        match c {
+            c if c.is_whitespace() && plain.ends_with(' ') => {}
+            c if c.is_whitespace() => plain.push(' '),
+            c if c.is_ascii_digit() && (plain.ends_with('0') || plain.ends_with("0.")) => {
+                plain.truncate(plain.trim_end_matches('.').len());
+            }
+            c if c.is_ascii_digit() => plain.push('0'),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
 /// Stands between the outputs of two commands; no command prints it.
 const BETWEEN: &str = "\u{1e}";
 
@@ -135,10 +160,13 @@ fn every_command_block_prints_what_it_says(place: &Place) {
         }
         let steps = steps(&block);
         let outputs = outputs(place, &steps);
+        let seen = |line: &str| if comment == "figures differ" { without_figures(line) } else { line.to_owned() };
         for (step, output) in steps.iter().zip(&outputs) {
             run += 1;
-            let lines: Vec<&str> = output.lines().collect();
-            if !output_fits(&step.output, &lines) {
+            let said: Vec<String> = step.output.iter().map(|line| seen(line)).collect();
+            let printed: Vec<String> = output.lines().map(seen).collect();
+            let printed: Vec<&str> = printed.iter().map(String::as_str).collect();
+            if !output_fits(&said, &printed) {
                 wrong.push(format!(
                     "README.md:{}: $ {}\n--- says\n{}\n--- prints\n{output}",
                     block.line,
@@ -152,6 +180,72 @@ fn every_command_block_prints_what_it_says(place: &Place) {
     assert!(run > 0, "README.md has no command block that is run");
 }
 
+/// Text as one line, so that a command may be broken where a shell or YAML allows it.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn what_to_type_in_a_place_is_what_check_says(place: &Place) {
+    let page = one_line(&fs::read_to_string(place.sources.join("README.md")).expect("README.md was copied"));
+    let traces = |change: fn(&mut Traces)| {
+        let mut traces = Traces {
+            mountinfo: "27 1 254:0 / / rw - ext4 /dev/vda rw\n".to_owned(),
+            status: "NoNewPrivs:\t0\nSeccomp:\t0\n".to_owned(),
+            uid_map: "         0          0 4294967295\n".to_owned(),
+            dumpable: true,
+            uid: 1000,
+            program: PathBuf::from("/path/to/sandbox"),
+            ..Traces::default()
+        };
+        change(&mut traces);
+        HostPlace::told_by(&traces)
+    };
+    let weak = CgroupFacts { why_weak: Some("none is given".to_owned()), ..CgroupFacts::default() };
+    let limits = |place: &HostPlace| diagnose_weak_limits(&weak, place);
+    let refused = |stage, place: &HostPlace| Some(diagnose(stage, Errno::EPERM as i32, place));
+
+    let docker = traces(|t| t.container = "docker".to_owned());
+    let pod = traces(|t| t.kubernetes = true);
+    let podman = traces(|t| t.containerenv = true);
+    let ubuntu = traces(|t| t.apparmor_restrict = Some(1));
+    let told = [
+        limits(&traces(|t| {
+            t.systemd = true;
+            t.cgroup = "0::/user.slice/user-1000.slice/session-3.scope\n".to_owned();
+        })),
+        limits(&traces(|t| {
+            t.systemd = true;
+            t.cgroup = "0::/system.slice/judge.service\n".to_owned();
+        })),
+        limits(&traces(|_| ())),
+        refused(Stage::Clone, &ubuntu),
+        refused(Stage::Mount, &ubuntu),
+        limits(&docker),
+        refused(Stage::Clone, &docker),
+        refused(Stage::Proc, &docker),
+        refused(Stage::IdMappedMount, &docker),
+        limits(&pod),
+        refused(Stage::Clone, &pod),
+        refused(Stage::IdMappedMount, &pod),
+        limits(&podman),
+        refused(Stage::IdMappedMount, &podman),
+        limits(&traces(|t| {
+            t.github_actions = true;
+            t.systemd = true;
+        })),
+        limits(&traces(|t| t.version = "Linux version 6.6.87.2-microsoft-standard-WSL2".to_owned())),
+    ];
+    for found in told {
+        let fix = found.and_then(|found| found.fix).expect("every one of them can be mended");
+        for line in fix.lines() {
+            // From which version on, the page says in words of its own.
+            let line = line.split("   (").next().unwrap_or(line);
+            let line = line.rsplit("or newer: ").next().unwrap_or(line);
+            assert!(page.contains(&one_line(line)), "README.md does not say: {line}");
+        }
+    }
+}
+
 /// The reader itself, on a page of its own.
 fn check_the_reader() {
     let text =
@@ -162,6 +256,7 @@ fn check_the_reader() {
     assert_eq!(steps[1].command, "cat <<E\n2\nE");
     assert!(output_fits(&steps[1].output, &["2", "3", "4"]) && !output_fits(&steps[1].output, &["3"]));
     assert!(line_fits("took … ms, … kB", "took 12 ms, 9 kB") && !line_fits("took … ms", "took 12 s"));
+    assert_eq!(without_figures("a  12.75 MiB of 64 MiB, v1.x"), "a 0 MiB of 0 MiB, v0.x");
     assert!(line_fits("exact", "exact") && !line_fits("exact", "exactly") && !line_fits("a…a", "a"));
 }
 

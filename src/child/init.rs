@@ -14,8 +14,13 @@ const SIGCHLD_MASK: u64 = 1 << (libc::SIGCHLD - 1);
 pub(crate) fn enter_init(kit: &Kit<'_>) -> ! {
     let socket = kit.slots[Slot::SOCKET.0 as usize];
     file::close(kit.supervisors_end);
-    // The caller's umask must not take permissions from what the steps make.
+    // The caller's umask must not take permissions from what the steps make, nor its soft limits room from them.
     file::umask(0o022);
+    let needed: [u32; 2] = [libc::RLIMIT_FSIZE as _, libc::RLIMIT_NOFILE as _];
+    for resource in needed {
+        // Where that is refused, a step that needs the room says so.
+        let _ = process::raise_rlimit(resource);
+    }
     let mut run = Interpreter::new(kit);
     let failed = |phase, failure: Failure| {
         let Failure { step, detail, errno } = failure;

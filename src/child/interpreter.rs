@@ -1,8 +1,7 @@
 //! Runs steps: one match arm per step, each a few kernel calls. Slots are filled and used here.
 
 use super::{Kit, init, order};
-use crate::plan::filter::MAIN_FLAGS;
-use crate::plan::step::{Attr, Beneath, Insn, PathRule, SLOTS, Slot, Source, Step};
+use crate::plan::step::{Attr, Beneath, Insn, MAIN_FLAGS, PathRule, SLOTS, Slot, Source, Step};
 use crate::sys::process::Cloned;
 use crate::sys::{Errno, file, landlock, mount, process, seccomp, socket};
 use crate::wire::Record;

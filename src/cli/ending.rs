@@ -36,7 +36,8 @@ pub(super) fn ending(report: &Report) -> Option<String> {
         | Status::OutputLimit
         | Status::FileSizeLimit => {
             let raise = || report.limit.as_ref().map(raise);
-            Some(lines(&report.message, report.hint.clone().or_else(raise).as_deref()))
+            // A value that can be typed beats the bare flag.
+            Some(lines(&report.message, raise().or_else(|| report.hint.clone()).as_deref()))
         }
         Status::Signaled
         | Status::SyscallRefused

@@ -268,6 +268,7 @@ mod tests {
 
     fn example() -> Plan {
         Plan {
+            own_inodes: 0,
             setting: Setting { network: Network::None, refuse_memfd: false, notify: true },
             namespaces: 0,
             id_map: IdMap {

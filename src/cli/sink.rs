@@ -3,7 +3,7 @@
 use super::args::ResultArgs;
 use crate::error::Error;
 use crate::report::Report;
-use crate::sys;
+use crate::supervise::duplicate_inherited;
 use clap::Command;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -151,10 +151,10 @@ fn cannot_write(place: &str, cause: io::Error) -> Error {
 }
 
 fn open_descriptor(number: i32) -> Result<File, Error> {
-    let cannot = || Error::usage(format!("cannot write the report to descriptor {number}"));
+    let cannot = || Error::sandbox(format!("cannot write the report to descriptor {number}"));
     let free = number.max(3);
     let hint = format!("open one in the shell: sandbox run --report-fd {free} … {free}>report.json");
-    let copy: OwnedFd = sys::inherited::duplicate(number).map_err(|e| cannot().because(e).hint(&*hint))?;
+    let copy: OwnedFd = duplicate_inherited(number).map_err(|e| cannot().because(e).hint(&*hint))?;
     let flags = fcntl(&copy, FcntlArg::F_GETFL).map_err(|e| cannot().because(e))?;
     if OFlag::from_bits_retain(flags) & OFlag::O_ACCMODE == OFlag::O_RDONLY {
         return Err(cannot().because("it is open for reading only").hint(hint));

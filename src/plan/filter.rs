@@ -10,7 +10,7 @@
 
 mod program;
 
-use super::step::Insn;
+use super::step::{Insn, MAIN_FLAGS};
 use crate::error::Error;
 use crate::spec::calls::{Arch, Call, NUMBERS, X32_BIT, name_of};
 use crate::spec::policy::table::{Answer, OTHERWISE, Op, Rule, Table, UNLISTED};
@@ -25,10 +25,6 @@ const ENOSYS: u16 = 38;
 
 /// BPF_MAXINSNS.
 const LONGEST_PROGRAM: usize = 4096;
-
-/// The flag with which the launcher loads the main program: SECCOMP_FILTER_FLAG_SPEC_ALLOW, which means nothing since
-/// Linux 5.16 and by which the listener tells the launcher's own seccomp(2) from the payload's.
-pub const MAIN_FLAGS: u32 = 4;
 
 /// What the filters hang on besides the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +64,14 @@ const EXECVE: Call = call("execve");
 const MEMFD_CREATE: Call = call("memfd_create");
 const SOCKET: Call = call("socket");
 const AF_UNIX: u64 = 1;
+const MSG_OOB: u64 = 1;
 
 /// What the launcher calls between the listener and `execve`, and with which arguments.
 const LAUNCHER: [(Call, &[Comparison<'static>]); 14] = [
-    (call("sendmsg"), &[]),
-    (call("recvmsg"), &[]),
-    (call("sendto"), &[]),
-    (call("recvfrom"), &[]),
+    (call("sendmsg"), &[Comparison { arg: 2, op: Op::In, mask: MSG_OOB, values: &[0] }]),
+    (call("recvmsg"), &[Comparison { arg: 2, op: Op::In, mask: MSG_OOB, values: &[0] }]),
+    (call("sendto"), &[Comparison { arg: 3, op: Op::In, mask: MSG_OOB, values: &[0] }]),
+    (call("recvfrom"), &[Comparison { arg: 3, op: Op::In, mask: MSG_OOB, values: &[0] }]),
     (call("read"), &[]),
     (call("write"), &[]),
     (call("close"), &[]),
@@ -210,7 +207,9 @@ impl<'a> Compiler<'a> {
         let mut add = |tests: Vec<Comparison<'a>>, answer: Answer| {
             if let Some(own) = own.filter(|_| notified(answer)) {
                 let both: Vec<Comparison<'a>> = own.iter().chain(&tests).copied().collect();
-                if !contradictory(&both) {
+                let earlier =
+                    |(earlier, _): &(Vec<Comparison<'a>>, Option<u32>)| earlier.iter().all(|test| both.contains(test));
+                if !contradictory(&both) && !tried.iter().any(earlier) {
                     let value = match self.role {
                         Role::Listener => Some(RET_ALLOW),
                         Role::Main => self.role.value(answer, false),

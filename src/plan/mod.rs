@@ -48,6 +48,8 @@ pub struct Plan {
     pub shown: Vec<Shown>,
     /// What is brought out.
     pub collect: Vec<Out>,
+    /// Inodes of the throw-away tmpfs that are ours, not the program's.
+    pub own_inodes: u64,
     /// The host directory at `/box`, where there is one.
     pub work: Option<PathBuf>,
     /// What the reader should know.
@@ -145,6 +147,7 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
         enforcements: limits.enforcements,
         isolation: plan_isolation(spec, host, files.kind),
         shown: files.shown,
+        own_inodes: files.own_inodes,
         collect,
         work: files.work,
         notes,

@@ -14,8 +14,8 @@ use std::path::{Component, Path, PathBuf};
 /// Device nodes that are shown.
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
-/// Inodes of the scratch tmpfs that are ours: its root and the directories that steps and the overlay make.
-const OWN_INODES: u64 = 11;
+/// Inodes that an overlay makes for itself: its work directory, and the file by which it tries out what the tmpfs can.
+const OVERLAY_INODES: u64 = 2;
 
 /// The files of the sandbox.
 pub(super) struct Files {
@@ -30,6 +30,8 @@ pub(super) struct Files {
     pub(super) work: Option<PathBuf>,
     /// It must be copied: no overlay here.
     pub(super) copy_work: Option<PathBuf>,
+    /// Inodes of the scratch tmpfs that are ours.
+    pub(super) own_inodes: u64,
     /// `overlay`, `copy`, `empty`, `shared` or `read-only`.
     pub(super) kind: &'static str,
     pub(super) notes: Vec<String>,
@@ -99,6 +101,7 @@ pub(super) fn plan_files(spec: &Spec, host: &Host, limits: &LimitPlan, ids: &IdM
             writable: Vec::new(),
             work: None,
             copy_work: None,
+            own_inodes: 0,
             kind: "empty",
             notes: Vec::new(),
         },
@@ -118,7 +121,26 @@ pub(super) fn plan_files(spec: &Spec, host: &Host, limits: &LimitPlan, ids: &IdM
     for mount in mounts {
         builder.mount(mount)?;
     }
-    Ok(builder.files)
+    let mut files = builder.files;
+    let own = 1 + files
+        .steps
+        .iter()
+        .map(|step| match step {
+            Step::ScratchDir { .. } => 1,
+            Step::Overlay { .. } => OVERLAY_INODES,
+            _ => 0,
+        })
+        .sum::<u64>();
+    files.own_inodes = own;
+    if limits.scratch.1.is_some()
+        && let Some(inodes) = files.steps.iter_mut().find_map(|step| match step {
+            Step::Scratch { inodes, .. } => Some(inodes),
+            _ => None,
+        })
+    {
+        *inodes = inodes.saturating_add(own);
+    }
+    Ok(files)
 }
 
 /// A mount with both of its paths decided.
@@ -194,8 +216,8 @@ impl Builder<'_> {
     fn scratch(&mut self, limits: &LimitPlan) {
         let page = |bytes: u64| bytes.max(4096).next_multiple_of(4096);
         let bytes = limits.scratch.0.map_or(0, page);
-        let inodes = limits.scratch.1.map_or(0, |inodes| inodes.saturating_add(OWN_INODES));
-        self.files.steps.push(Step::Scratch { bytes, inodes });
+        // What is ours is added at the end, when it is known.
+        self.files.steps.push(Step::Scratch { bytes, inodes: limits.scratch.1.unwrap_or(0) });
     }
 
     /// Makes the directories above and at `path` in the new root, once each.

@@ -52,6 +52,10 @@ pub struct Insn {
     pub k: u32,
 }
 
+/// The flag with which the launcher loads the main program: SECCOMP_FILTER_FLAG_SPEC_ALLOW, which means nothing since
+/// Linux 5.16 and by which the listener tells the launcher's own seccomp(2) from the payload's.
+pub const MAIN_FLAGS: u32 = 4;
+
 /// Where a bind's tree comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Source {

@@ -293,7 +293,7 @@ impl Number for Millis {
         }
     }
     fn number(self) -> serde_json::Number {
-        if self.0 % 1000 == 0 {
+        if self.0.is_multiple_of(1000) {
             (self.0 / 1000).into()
         } else {
             // `unwrap_or` cannot happen: a finite division of a finite number.

@@ -49,6 +49,10 @@ impl Signals {
             set.add(signal);
         }
         set.thread_block().map_err(cannot)?;
+        // Past the caller's `ulimit -f` a report or a result is an error to be told, not our death.
+        let mut told = SigSet::empty();
+        told.add(Signal::SIGXFSZ);
+        told.thread_block().map_err(cannot)?;
         SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map(Signals).map_err(cannot)
     }
 }

@@ -8,10 +8,11 @@ use crate::plan::step::Slot;
 use crate::plan::{Out, Plan};
 use crate::report::Collected;
 use crate::sys::{file, process, socket};
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use std::ffi::CString;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -84,7 +85,7 @@ fn bring_out(source: &File, to: &Path, from: &Path, most: u64, started: Instant)
     }
     // Set-id bits and another's write permission stay behind.
     let mode = meta.permissions().mode() & 0o755;
-    let mut copy = tempfile::Builder::new().prefix(".sandbox-out-").tempfile_in(parent).map_err(told)?;
+    let copy = tempfile::Builder::new().prefix(".sandbox-out-").tempfile_in(parent).map_err(told)?;
     let mut buffer = vec![0; 256 * 1024];
     let mut source = source.take(most);
     let mut written = 0;
@@ -92,11 +93,15 @@ fn bring_out(source: &File, to: &Path, from: &Path, most: u64, started: Instant)
         if started.elapsed() > TIMEOUT {
             return Err(format!("it took longer than {} s", TIMEOUT.as_secs()));
         }
-        let count = source.read(&mut buffer).map_err(|e| format!("cannot read it: {e}"))?;
+        let count = match source.read(&mut buffer) {
+            Ok(count) => count,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(format!("cannot read it: {}", e.raw_os_error().map_or(e.to_string(), why))),
+        };
         if count == 0 {
             break;
         }
-        copy.write_all(buffer.get(..count).unwrap_or_default()).map_err(told)?;
+        copy.as_file().write_all(buffer.get(..count).unwrap_or_default()).map_err(told)?;
         written += count as u64;
     }
     let umask_applied = mode & !current_umask();
@@ -158,11 +163,10 @@ fn open_regular(wanted: &Wanted<'_>) -> Result<i32, i32> {
 
 /// Takes the collector's answers, one per file; it is dead, or sends, within the time.
 pub(super) fn receive_opened(socket: &OwnedFd, count: usize) -> Vec<Result<OwnedFd, i32>> {
+    let end = Instant::now() + TIMEOUT;
     let mut opened = Vec::new();
     for _ in 0..count {
-        let mut ready = [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(socket), nix::poll::PollFlags::POLLIN)];
-        let timeout = nix::poll::PollTimeout::try_from(TIMEOUT.as_millis()).unwrap_or(nix::poll::PollTimeout::MAX);
-        if nix::poll::poll(&mut ready, timeout) != Ok(1) {
+        if !wait_readable(socket, end) {
             break;
         }
         let mut answer = [0; 4];
@@ -174,4 +178,18 @@ pub(super) fn receive_opened(socket: &OwnedFd, count: usize) -> Vec<Result<Owned
         }
     }
     opened
+}
+
+/// Whether something is there to be read before `end`.
+fn wait_readable(socket: &OwnedFd, end: Instant) -> bool {
+    loop {
+        let mut ready = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        let left = end.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX);
+        match nix::poll::poll(&mut ready, timeout) {
+            Ok(count) => return count == 1,
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
 }

@@ -4,9 +4,10 @@ use crate::error::Error;
 use crate::plan::Plan;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::prctl;
 use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
-use nix::unistd::{Gid, Uid, fchown, fchownat, symlinkat};
+use nix::unistd::{Gid, Uid, getegid, geteuid, setfsgid, setfsuid, symlinkat};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
@@ -23,7 +24,12 @@ pub(super) fn into_box(plan: &Plan, work: &Path, target: Option<BorrowedFd<'_>>)
     let owner = (!plan.id_map.deny_setgroups)
         .then(|| (Uid::from_raw(plan.id_map.outer_uid), Gid::from_raw(plan.id_map.outer_gid)));
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    Dir::open(work, flags, Mode::empty()).and_then(|dir| copy(dir, target, owner, 0)).map_err(|errno| {
+    let whole = || Dir::open(work, flags, Mode::empty()).and_then(|dir| copy(dir, target, owner, 0));
+    let copied = match owner {
+        None => whole(),
+        Some(_) => apart(whole).map_err(|e| cannot().because(e))?,
+    };
+    copied.map_err(|errno| {
         let error = cannot().because(io::Error::from(errno));
         match errno {
             Errno::ENOSPC => error.hint(
@@ -33,6 +39,32 @@ pub(super) fn into_box(plan: &Plan, work: &Path, target: Option<BorrowedFd<'_>>)
             _ => error.hint("show it with --ro . or --rw . instead"),
         }
     })
+}
+
+/// Works in a thread of its own, which may change its ids: that takes the parent-death signal from a thread, and the whole
+/// process becomes non-dumpable.
+fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let dumpable = prctl::get_dumpable()?;
+    let done = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("copy".to_owned()).spawn_scoped(scope, work)?;
+        thread.join().map_err(|_| io::Error::from(io::ErrorKind::Other))
+    });
+    if dumpable {
+        prctl::set_dumpable(true)?;
+    }
+    done
+}
+
+/// Makes something in the sandbox's tmpfs, which takes nothing of an id that its user namespace has not: as the payload's,
+/// where the caller is root. Both ids are of this thread alone.
+fn made_by<T>(owner: Option<(Uid, Gid)>, make: impl FnOnce() -> T) -> T {
+    let Some((uid, gid)) = owner else { return make() };
+    setfsgid(gid);
+    setfsuid(uid);
+    let made = make();
+    setfsuid(geteuid());
+    setfsgid(getegid());
+    made
 }
 
 fn copy(mut from: Dir, to: BorrowedFd<'_>, owner: Option<(Uid, Gid)>, depth: usize) -> Result<(), Errno> {
@@ -51,33 +83,24 @@ fn copy(mut from: Dir, to: BorrowedFd<'_>, owner: Option<(Uid, Gid)>, depth: usi
                 let next =
                     Dir::openat(&from, name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
                 let mode = Mode::from_bits_truncate(fstat(&next)?.st_mode & 0o777);
-                mkdirat(to, name, Mode::S_IRWXU)?;
+                made_by(owner, || mkdirat(to, name, Mode::S_IRWXU))?;
                 let made = openat(to, name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
                 copy(next, made.as_fd(), owner, depth + 1)?;
                 fchmod(&made, mode)?;
-                if let Some((uid, gid)) = owner {
-                    fchown(&made, Some(uid), Some(gid))?;
-                }
             }
             Some(Type::File) => {
                 let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
                 let source = File::from(openat(&from, name, flags, Mode::empty())?);
                 let mode = Mode::from_bits_truncate(fstat(&source)?.st_mode & 0o777);
                 let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-                let made = File::from(openat(to, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+                let made = File::from(made_by(owner, || openat(to, name, flags, Mode::S_IRUSR | Mode::S_IWUSR))?);
                 io::copy(&mut &source, &mut &made)
                     .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
-                if let Some((uid, gid)) = owner {
-                    fchown(&made, Some(uid), Some(gid))?;
-                }
                 fchmod(&made, mode)?;
             }
             Some(Type::Symlink) => {
                 let points_to = readlinkat(&from, name)?;
-                symlinkat(points_to.as_os_str(), to, name)?;
-                if let Some((uid, gid)) = owner {
-                    fchownat(to, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-                }
+                made_by(owner, || symlinkat(points_to.as_os_str(), to, name))?;
             }
             // Sockets, fifos and devices are no input.
             _ => {}

@@ -13,6 +13,9 @@ use crate::spec::{Limit, Spec};
 use crate::sys::process;
 use std::os::unix::ffi::OsStrExt;
 
+/// How far a sum of looks may be off by rounding: two clock ticks.
+const POLLING_ROUNDS_NS: u64 = 20_000_000;
+
 /// A CPU time, and who measured it.
 #[derive(Clone, Copy, Default)]
 struct Cpu {
@@ -43,8 +46,10 @@ impl Run {
         let fill = self.started.handed.get(Slot::SCRATCH).and_then(disk::fill);
         let (memory_peak, memory_source) = match (counted.memory_peak, &last, reaped) {
             (Some(peak), ..) => (Some(peak), counted.memory_source),
-            (None, Some(sample), _) if sample.memory_peak_bytes > 0 => {
-                (Some(sample.memory_peak_bytes), Some("polling"))
+            // The largest process's own high-water mark fills the gap between two looks.
+            (None, Some(sample), reaped) if sample.memory_peak_bytes > 0 => {
+                let largest = reaped.map_or(0, |reaped| reaped.maxrss_kib.saturating_mul(1024));
+                (Some(sample.memory_peak_bytes.max(largest)), Some("polling"))
             }
             (None, _, Some(reaped)) => (Some(reaped.maxrss_kib.saturating_mul(1024)), Some("rusage")),
             (None, _, None) => (None, None),
@@ -61,7 +66,7 @@ impl Run {
             voluntary_switches: reaped.map(|reaped| reaped.voluntary),
             involuntary_switches: reaped.map(|reaped| reaped.involuntary),
             disk_bytes: fill.map(|fill| fill.bytes),
-            disk_inodes: fill.map(|fill| fill.inodes),
+            disk_inodes: fill.map(|fill| fill.inodes.saturating_sub(self.plan.own_inodes)),
         };
         let touched = Touched {
             processes: kernel.processes,
@@ -74,6 +79,7 @@ impl Run {
             ended: self.watched.ended.take(),
             wait_status: self.watched.exited.map(|(status, _)| status),
             breaches: self.breaches(&usage, kernel.memory),
+            told: self.plan.setting.notify,
             file_size: self.spec.limits.file_size.value().map(|bytes| bytes.get()),
             cpu: self.plan.watch.cpu_ns.map(|limit| (limit, usage.cpu_ns)),
         };
@@ -137,7 +143,10 @@ impl Run {
         }
         let reaped = reaped.map(|all| (all.user_us.saturating_mul(1000), all.system_us.saturating_mul(1000)));
         match (polled, reaped) {
-            (Some(polled), Some((user, system))) if polled > user.saturating_add(system) => {
+            // Looks see what nobody reaped, but round: only a difference that rounding cannot make counts.
+            (Some(polled), Some((user, system)))
+                if polled > user.saturating_add(system).saturating_add(POLLING_ROUNDS_NS) =>
+            {
                 Cpu { total: Some(polled), user: None, system: None, source: Some("polling") }
             }
             (_, Some((user, system))) => Cpu {

@@ -3,8 +3,9 @@
 
 mod figures;
 
-use figures::{Stat, Status, running_ns, shared_out, waits_for_vfork};
+use figures::{Stat, Status, rolled_up, running_ns, shared_out, waits_for_vfork};
 use nix::dir::Dir;
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{Mode, fstat, major, minor};
@@ -24,6 +25,12 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(10);
 /// The longest list of mappings that is read: some 20,000 of them.
 const LONGEST_TEXT: u64 = 16 << 20;
+/// So much in throw-away files makes no difference, if it was counted twice.
+const FEW_FILES: u64 = 1 << 20;
+/// How many sums are made, at most, of processes that come and go.
+const SUMS: u32 = 4;
+/// What a process may give back between two readings without being taken for another.
+const GIVEN_BACK: u64 = 1 << 20;
 
 /// What one look saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +93,7 @@ impl Meter {
         scratch: Option<OwnedFd>,
         limit: Option<u64>,
         cpus: u32,
-    ) -> Result<Meter, nix::errno::Errno> {
+    ) -> Result<Meter, Errno> {
         Ok(Meter {
             procfs: Dir::from_fd(procfs)?,
             scratch,
@@ -122,8 +129,8 @@ impl Meter {
         let headroom = u128::from(limit.saturating_sub(used));
         let ns = headroom * 1_000_000_000 / u128::from(rate);
         let pause = Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX)).clamp(SHORTEST, LONGEST);
-        // With very many processes a look takes long: most of the machine stays theirs.
-        pause.max(self.memory.cost * 3)
+        // With many or large processes a look takes long: the machine is theirs for as long at least.
+        pause.max(self.memory.cost.min(LONGEST))
     }
 
     fn list(&mut self) {
@@ -133,19 +140,19 @@ impl Meter {
         self.processes.extend(names.filter_map(|entry| entry.file_name().to_str().ok()?.parse::<u32>().ok()));
     }
 
-    /// Reads a file of a process into `text`. Processes come and go: no text then.
-    fn read(&mut self, pid: u32, file: &str) -> Option<&str> {
+    /// Reads a file of a process into `text`. Processes come and go: an error then.
+    fn read(&mut self, pid: u32, file: &str) -> Result<&str, Errno> {
         self.path.clear();
         let _ = write!(self.path, "{pid}/{file}");
         self.text.clear();
-        let fd = openat(&self.procfs, self.path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-        File::from(fd).take(LONGEST_TEXT).read_to_end(&mut self.text).ok()?;
+        let fd = openat(&self.procfs, self.path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let read = File::from(fd).take(LONGEST_TEXT).read_to_end(&mut self.text);
+        read.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
         // A name of a process or a file may hold anything; figures are ASCII.
-        match std::str::from_utf8(&self.text) {
-            Ok(_) => {}
-            Err(_) => self.text.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'?'),
+        if !self.text.is_ascii() {
+            self.text.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'?');
         }
-        std::str::from_utf8(&self.text).ok()
+        std::str::from_utf8(&self.text).map_err(|_| Errno::EILSEQ)
     }
 
     /// CPU time is the greater of two sums, each of which can miss some and neither of which can count any twice: what was
@@ -156,14 +163,14 @@ impl Meter {
         let mut living = 0u64;
         let processes = std::mem::take(&mut self.processes);
         for &pid in &processes {
-            let Some(mut stat) = self.read(pid, "stat").and_then(Stat::parse) else { continue };
+            let Some(mut stat) = self.read(pid, "stat").ok().and_then(Stat::parse) else { continue };
             living = living.saturating_add(stat.reaped_ns);
             if pid == INIT {
                 continue;
             }
             // Ticks lose up to 20 ms of each process; this is exact, but for the first thread only.
             if stat.threads <= 1
-                && let Some(ns) = self.read(pid, "schedstat").and_then(running_ns)
+                && let Some(ns) = self.read(pid, "schedstat").ok().and_then(running_ns)
             {
                 stat.own_ns = stat.own_ns.max(ns);
             }
@@ -191,18 +198,13 @@ impl Meter {
     fn measure_memory(&mut self) {
         let begun = Instant::now();
         let files = self.scratch_bytes();
-        let processes = std::mem::take(&mut self.processes);
-        let mut all = Vec::with_capacity(processes.len());
-        for &pid in processes.iter().filter(|&&pid| pid != INIT) {
-            if let Some(status) = self.read(pid, "status").map(Status::parse) {
-                all.push((pid, status));
-            }
-        }
-        self.processes = processes;
+        let all = self.statuses();
         let tasks = all.iter().fold(0u64, |sum, (_, status)| sum.saturating_add(status.threads));
         let mut bytes = all.iter().fold(files, |sum, (_, status)| sum.saturating_add(status.bytes()));
-        if self.limit.is_some_and(|limit| bytes > limit) {
-            bytes = self.without_sharing(&all).saturating_add(files);
+        if let Some(limit) = self.limit
+            && bytes > limit
+        {
+            bytes = self.without_sharing(all, limit);
         }
         self.memory.note(bytes, begun);
         self.last = Sample {
@@ -213,16 +215,50 @@ impl Meter {
         };
     }
 
-    /// The same, but a page that several map is counted once, and so is a mapped throw-away file.
-    fn without_sharing(&mut self, all: &[(u32, Status)]) -> u64 {
+    /// What each listed process but init says of itself.
+    fn statuses(&mut self) -> Vec<(u32, Status)> {
+        let processes = std::mem::take(&mut self.processes);
+        let mut all = Vec::with_capacity(processes.len());
+        for &pid in processes.iter().filter(|&&pid| pid != INIT) {
+            if let Ok(status) = self.read(pid, "status").map(Status::parse) {
+                all.push((pid, status));
+            }
+        }
+        self.processes = processes;
+        all
+    }
+
+    /// The same, but a page that several map is counted once, and so is a mapped throw-away file. One process is read after
+    /// another, so where they fork, exec or exit meanwhile, pages can be met twice: the least of a few sums counts.
+    fn without_sharing(&mut self, mut all: Vec<(u32, Status)>, limit: u64) -> u64 {
         let internal = internal_device();
+        let mut least = u64::MAX;
+        for _ in 0..SUMS {
+            least = least.min(self.sum(&all, internal.as_deref()));
+            self.list();
+            let now = self.statuses();
+            if least <= limit || undisturbed(&all, &now) {
+                break;
+            }
+            all = now;
+        }
+        least
+    }
+
+    fn sum(&mut self, all: &[(u32, Status)], internal: Option<&str>) -> u64 {
         let vforked = self.vforked(all);
-        let mut sum = 0u64;
+        let files = self.scratch_bytes();
+        // Mapped throw-away files are told apart only by the long list, which takes twice the time.
+        let source = if files < FEW_FILES { "smaps_rollup" } else { "smaps" };
+        let mut sum = files;
         for (pid, status) in all.iter().filter(|(pid, _)| !vforked.contains(pid)) {
-            let shared_out = match (&internal, self.read(*pid, "smaps")) {
-                (Some(internal), Some(smaps)) if !smaps.is_empty() => shared_out(smaps, internal),
-                // It does not let itself be looked at, or it is gone: what it said of itself stands.
-                _ => status.bytes().saturating_sub(status.page_tables),
+            let shared_out = match (internal, self.read(*pid, source)) {
+                // It ended, and what it had is given back.
+                (_, Ok("") | Err(Errno::ESRCH | Errno::ENOENT)) => continue,
+                (_, Ok(rollup)) if files < FEW_FILES => rolled_up(rollup),
+                (Some(internal), Ok(smaps)) => shared_out(smaps, internal),
+                // It does not let itself be looked at: what it says of itself stands.
+                (None, Ok(_)) | (_, Err(_)) => status.bytes().saturating_sub(status.page_tables),
             };
             sum = sum.saturating_add(shared_out).saturating_add(status.page_tables);
         }
@@ -254,7 +290,7 @@ impl Meter {
         let threads: Vec<u32> = names.collect();
         threads
             .into_iter()
-            .filter(|thread| self.read(pid, &format!("task/{thread}/syscall")).is_some_and(waits_for_vfork))
+            .filter(|thread| self.read(pid, &format!("task/{thread}/syscall")).is_ok_and(waits_for_vfork))
             .count()
     }
 
@@ -278,9 +314,56 @@ impl Memory {
     }
 }
 
+/// Whether no process came, went or gave memory back between two looks (with an exec it does).
+fn undisturbed(before: &[(u32, Status)], after: &[(u32, Status)]) -> bool {
+    let steady = |((pid, before), (other, after)): (&(u32, Status), &(u32, Status))| {
+        pid == other && after.bytes().saturating_add(GIVEN_BACK) >= before.bytes()
+    };
+    before.len() == after.len() && before.iter().zip(after).all(steady)
+}
+
 /// The device of the kernel's own tmpfs, where shared memory and memfds live, as /proc writes it.
 fn internal_device() -> Option<String> {
     let probe = memfd_create(c"sandbox", MFdFlags::MFD_CLOEXEC).ok()?;
     let device = fstat(probe.as_fd()).ok()?.st_dev;
     Some(format!("{:02x}:{:02x}", major(device), minor(device)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meter(limit: Option<u64>) -> Meter {
+        Meter::new(std::fs::File::open("/proc").unwrap().into(), None, limit, 2).unwrap()
+    }
+
+    #[test]
+    fn looks_see_this_machine_and_cpu_time_never_falls() {
+        let mut meter = meter(None);
+        let first = meter.look();
+        assert!(first.cpu_ns > 0 && first.memory_bytes > 0 && first.tasks_peak > 0);
+        let second = meter.look();
+        assert!(second.cpu_ns >= first.cpu_ns && second.memory_peak_bytes >= first.memory_peak_bytes);
+        assert_eq!(meter.last(), second);
+    }
+
+    #[test]
+    fn over_the_limit_no_page_is_counted_twice() {
+        let roughly = meter(None).look().memory_bytes;
+        let exactly = meter(Some(1)).look().memory_bytes;
+        assert!(exactly > 0 && exactly <= roughly + (64 << 20), "{exactly} {roughly}");
+    }
+
+    #[test]
+    fn the_next_look_comes_before_the_limit_can_be_reached() {
+        let meter = meter(None);
+        assert_eq!(meter.next_look(256 << 20, 256 << 20), SHORTEST);
+        assert_eq!(meter.next_look(256 << 20, 300 << 20), SHORTEST);
+        assert_eq!(meter.next_look(u64::MAX, 0), LONGEST);
+        let near = meter.next_look(256 << 20, 240 << 20);
+        assert!(near > SHORTEST && near < LONGEST, "{near:?}");
+        let mut fast = meter;
+        fast.memory.fastest = 64 << 30;
+        assert_eq!(fast.next_look(256 << 20, 240 << 20), SHORTEST);
+    }
 }

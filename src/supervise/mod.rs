@@ -18,13 +18,15 @@ mod trees;
 mod verdict;
 mod watch;
 
+#[cfg(feature = "cli")]
+pub(crate) use crate::sys::inherited::duplicate as duplicate_inherited;
 pub use attention::CancelHandle;
 #[cfg(feature = "cli")]
 pub(crate) use spawner::{SPAWNER, enter_spawner};
 
 use crate::error::Error;
 
-use crate::host::{Fact, Host, Place, Stage, diagnose, explain_refusal};
+use crate::host::{CgroupFacts, Fact, Host, Place, Stage, diagnose, explain_refusal};
 use crate::plan::step::{Slot, Step};
 use crate::plan::{self, Plan, words};
 use crate::report::Report;
@@ -106,7 +108,12 @@ impl Runner {
     /// For a process that is itself small and single-threaded, and whose signals are ours to heed: the command line.
     #[cfg(feature = "cli")]
     pub(crate) fn direct() -> Result<Runner, Error> {
-        Ok(Runner { cloner: Cloner::Direct, signals: Some(Arc::new(Signals::take()?)) })
+        let signals = Signals::take().map_err(|error| {
+            // An outer sandbox of ours refuses signalfd as it refuses namespaces: say the one that matters.
+            let place = Place::read();
+            if place.inside_a_sandbox() { explain_refusal(Stage::Clone, libc::EPERM, &place) } else { error }
+        })?;
+        Ok(Runner { cloner: Cloner::Direct, signals: Some(Arc::new(signals)) })
     }
 
     /// For a program that is itself small and single-threaded, whatever it is called: it clones every sandbox by itself.
@@ -141,6 +148,10 @@ impl Runner {
         let begun = process::monotonic_ns();
         spec.validate()?;
         let mut host = Host::probe_for(spec)?;
+        // Our own signals mean that this is the command line.
+        if self.signals.is_some() && cgroup::move_to_leaf(&host.cgroup)? {
+            host.cgroup = CgroupFacts::probe(&spec.cgroup)?;
+        }
         let attention = Attention::new(self.signals.clone())?;
         let mut lessons = 0;
         loop {

@@ -155,15 +155,18 @@ pub(super) fn start(plan: &Plan, inside: Inside, cloner: &Cloner, attention: &At
     if born_outside {
         cgroup.attach_late(pid)?;
     }
-    say(&ours, order::GO);
+    say(&ours, order::GO)?;
     let mut started = Started { init, socket: ours, cgroup, listener: None, handed: Handed::default(), at_ns: 0 };
     started.make_ready(plan, attention)?;
     Ok(started)
 }
 
-/// A lost order means that init is dead, which the next record says.
-fn say(socket: &OwnedFd, order: u8) {
-    let _ = socket::send(socket.as_raw_fd(), &[order], &[]);
+/// Tells init to go on. One that is dead does not hear it, which the next record says.
+fn say(socket: &OwnedFd, order: u8) -> Result<(), Error> {
+    match socket::send(socket.as_raw_fd(), &[order], &[]) {
+        Ok(()) | Err(libc::EPIPE | libc::ECONNRESET) => Ok(()),
+        Err(errno) => Err(Error::sandbox("cannot tell init to go on").errno(errno)),
+    }
 }
 
 fn write_maps(pid: libc::pid_t, plan: &Plan) -> std::io::Result<()> {
@@ -201,14 +204,14 @@ impl Started {
                     self.keep(plan, fds);
                     if let Some(work) = &plan.copy_work {
                         copy::into_box(plan, work, self.handed.get(Slot::BOX))?;
-                        say(&self.socket, order::CONTINUE);
+                        say(&self.socket, order::CONTINUE)?;
                     }
                 }
                 Record::Listener => self.listener = fds.pop(),
                 Record::Ready => {
                     self.cgroup.arm()?;
                     self.at_ns = process::monotonic_ns();
-                    say(&self.socket, order::START);
+                    say(&self.socket, order::START)?;
                     return Ok(());
                 }
                 Record::Failed { phase: Phase::Init, errno, .. } => {

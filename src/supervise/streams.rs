@@ -62,11 +62,8 @@ fn above_two(fd: OwnedFd) -> Result<OwnedFd, Error> {
     if fd.as_raw_fd() > 2 {
         return Ok(fd);
     }
-    fd.try_clone().map_err(|e| Error::sandbox("cannot copy a descriptor").because(e)).and_then(|copy| {
-        // `try_clone` gives 3 and above.
-        drop(fd);
-        Ok(copy)
-    })
+    // `try_clone` gives 3 and above.
+    fd.try_clone().map_err(|e| Error::sandbox("cannot copy a descriptor").because(e))
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {

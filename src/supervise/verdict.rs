@@ -37,6 +37,8 @@ pub(super) struct Evidence {
     pub(super) wait_status: Option<i32>,
     /// Breaches that were found, by us or in the kernel's counters, in the order of precedence.
     pub(super) breaches: Vec<Breach>,
+    /// Refused calls are told to us.
+    pub(super) told: bool,
     /// The file size limit, for SIGXFSZ.
     pub(super) file_size: Option<u64>,
     /// The CPU time limit and what was used, for SIGXCPU of the second watchdog.
@@ -213,7 +215,8 @@ pub(super) fn decide(evidence: &Evidence) -> Verdict {
                 verdict.status = Status::NonzeroExit;
                 verdict.message = format!("exited with code {code}");
             }
-            (None, Some(libc::SIGSYS)) => {
+            // With a listener every kill of ours was told to us: this signal is the program's own.
+            (None, Some(libc::SIGSYS)) if !evidence.told => {
                 verdict.status = Status::SyscallRefused;
                 verdict.killed_by = Some(KilledBy::Kernel);
                 verdict.message =

@@ -1,8 +1,9 @@
-//! open(2), openat2(2), mkdir(2), symlink(2), read(2), write(2), dup(2), close_range(2), poll(2).
+//! open(2), openat2(2), mkdir(2), symlink(2), read(2), write(2), dup(2), close_range(2), flock(2), poll(2).
 
 use super::{Errno, check, check_fd, check_int};
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `AT_FDCWD`
 pub(crate) const CWD: i32 = libc::AT_FDCWD;
@@ -126,6 +127,36 @@ pub(crate) fn dup_to(from: i32, to: i32) -> Result<(), Errno> {
 pub(crate) fn dup_over(from: i32, to: i32) -> Result<(), Errno> {
     // SAFETY: dup3 takes descriptor numbers and touches no memory.
     check_int(unsafe { libc::dup3(from, to, libc::O_CLOEXEC) }).map(drop)
+}
+
+/// What flock(2) is to do.
+#[derive(Clone, Copy)]
+pub(crate) enum Lock {
+    /// Wait until nobody holds it exclusively.
+    Shared,
+    /// Wait until nobody holds it.
+    Exclusive,
+    /// EWOULDBLOCK where somebody holds it.
+    ExclusiveNow,
+    /// Let go of it.
+    Release,
+}
+
+/// flock(2), again after a signal. Whatever holds a copy of the open file holds the lock.
+pub(crate) fn lock(fd: BorrowedFd<'_>, how: Lock) -> Result<(), Errno> {
+    let operation = match how {
+        Lock::Shared => libc::LOCK_SH,
+        Lock::Exclusive => libc::LOCK_EX,
+        Lock::ExclusiveNow => libc::LOCK_EX | libc::LOCK_NB,
+        Lock::Release => libc::LOCK_UN,
+    };
+    loop {
+        // SAFETY: flock takes two numbers and touches no memory.
+        match check_int(unsafe { libc::flock(fd.as_raw_fd(), operation) }) {
+            Err(libc::EINTR) => {}
+            answer => return answer.map(drop),
+        }
+    }
 }
 
 /// close_range(2) with CLOSE_RANGE_CLOEXEC: every descriptor from `first` on is closed by exec.

@@ -274,6 +274,15 @@ pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errn
     check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &limit, none) }).map(drop)
 }
 
+/// prlimit(2) on this process: the soft limit as high as the hard one.
+pub(crate) fn raise_rlimit(resource: u32) -> Result<(), Errno> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let none = std::ptr::null::<libc::rlimit64>();
+    // SAFETY: prlimit64 reads nothing from a null pointer and writes one `struct rlimit64`.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, none, &raw mut limit) })?;
+    set_rlimit(resource, limit.rlim_max, limit.rlim_max)
+}
+
 /// sched_setaffinity(2) of this thread.
 pub(crate) fn set_affinity(mask: &[u64]) -> Result<(), Errno> {
     // SAFETY: sched_setaffinity reads `size_of_val(mask)` bytes of the mask.

@@ -89,6 +89,7 @@ pub(crate) fn receive(socket: i32, bytes: &mut [u8], flags: i32) -> Result<Recei
         }
     };
     let mut fds = Vec::new();
+    #[allow(clippy::unnecessary_cast, reason = "it is an int with musl")]
     let filled = (message.msg_controllen as usize).min(control.0.len());
     let mut rest = &control.0[..filled];
     while rest.len() >= 16 {

@@ -7,8 +7,8 @@ int main(void) {
     for (int i = 0; i < 20; i++)
         if (fork() == 0) {
             setsid();
-            if (fork() == 0)
-                rest();
+            if (fork() == 0) rest();
+            _exit(0);
         }
     while (wait(NULL) > 0) {
     }

@@ -97,7 +97,7 @@ pub(crate) const STOCK: &[Stock] = &[
 
 /// Writes its word to stdout and, where that is shown, to a host directory.
 const COMMAND: [&str; 3] =
-    ["sh", "-c", "echo ran; test ! -d /srv/out || echo ran >/srv/out/witness; echo x >/tmp/made"];
+    ["sh", "-c", "echo ran; test ! -d /srv/out || echo ran >/srv/out/witness; echo x >/tmp/made || true"];
 
 fn pair(words: &str) -> PathPair {
     PathPair::parse(words.as_ref()).expect("a pair")
@@ -145,6 +145,7 @@ impl Stock {
     }
 
     /// This kind of run with another command.
+    #[allow(dead_code, reason = "each of the two test programs uses its own part")]
     pub(crate) fn with_command(&self, place: &Place, command: &[&str]) -> Option<(Spec, Host, Plan)> {
         self.plan_of((self.ask)(Spec::new(command), place).stdout(Output::File(place.path("stdout"))))
     }
@@ -162,6 +163,7 @@ pub(crate) fn prepare(place: &Place) {
 }
 
 /// What the command wrote, if it ran.
+#[allow(dead_code, reason = "each of the two test programs uses its own part")]
 pub(crate) fn witness(place: &Place) -> String {
     let stdout = fs::read_to_string(place.path("stdout")).unwrap_or_default();
     stdout + &fs::read_to_string(place.path("written/witness")).unwrap_or_default()

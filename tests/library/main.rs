@@ -274,7 +274,8 @@ fn a_dead_spawner_is_an_error_and_no_hang(_: &Place) {
     run(&runner, &Spec::new(["true"]));
     for (pid, words) in beneath(std::process::id()) {
         if words.contains("(sandbox)") {
-            kill(nix::unistd::Pid::from_raw(pid as i32), Signal::SIGKILL).expect("our spawner");
+            // One of them may be gone already: the box of the run before.
+            let _ = kill(nix::unistd::Pid::from_raw(pid as i32), Signal::SIGKILL);
         }
     }
     std::thread::sleep(Duration::from_millis(100));

@@ -38,6 +38,13 @@ impl Situation {
 
     fn why(&self) -> String {
         if let Some((path, errno)) = &self.refused {
+            if let (Some(dir), Some("cgroup.procs")) = (&self.named, path.file_name().and_then(|name| name.to_str())) {
+                return format!(
+                    "we are outside of {}, and may not write {}, as the kernel demands of whoever starts something there",
+                    dir.display(),
+                    path.display()
+                );
+            }
             return format!("{}: {} ({})", path.display(), errno_text(*errno), errno_name(*errno));
         }
         match (&self.named, self.pure_v2) {
@@ -55,6 +62,10 @@ impl Situation {
             return format!(
                 "start the container with its cgroups writable; outside of containers, as root: mount -o remount,rw {MOUNT}"
             );
+        }
+        if let (Some(dir), Some(true)) = (&self.named, self.pure_v2) {
+            let leaf = format!("{}/launcher", dir.display());
+            return format!("start it from inside: sudo mkdir -p {leaf} && echo $$ | sudo tee {leaf}/cgroup.procs");
         }
         match self.pure_v2 {
             Some(true) if scope => {
@@ -146,6 +157,17 @@ mod tests {
         assert!(told(&container, &CgroupFacts::default()).contains("start the container with its cgroups writable"));
         let nothing = Situation { pure_v2: None, ..situation() };
         assert!(told(&nothing, &CgroupFacts::default()).starts_with("no cgroups are mounted at /sys/fs/cgroup"));
+    }
+
+    #[test]
+    fn a_named_cgroup_that_we_are_outside_of_is_entered_first() {
+        let refused = Some((PathBuf::from("/sys/fs/cgroup/cgroup.procs"), libc::EACCES));
+        let named = Situation { named: Some("/sys/fs/cgroup/judge".into()), refused, ..situation() };
+        let told = told(&named, &CgroupFacts::default());
+        assert!(
+            told.starts_with("we are outside of /sys/fs/cgroup/judge, and may not write /sys/fs/cgroup/cgroup.procs")
+        );
+        assert!(told.contains("echo $$ | sudo tee /sys/fs/cgroup/judge/launcher/cgroup.procs"));
     }
 
     #[test]

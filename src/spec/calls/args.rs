@@ -174,7 +174,7 @@ mod tests {
             ("ADDR_NO_RANDOMIZE", libc::ADDR_NO_RANDOMIZE as u64),
             ("CLOCK_BOOTTIME", libc::CLOCK_BOOTTIME as u64),
             ("MSG_OOB", libc::MSG_OOB as u64),
-            ("FICLONE", libc::FICLONE as u64),
+            ("FICLONE", libc::FICLONE),
             ("SO_ATTACH_BPF", libc::SO_ATTACH_BPF as u64),
             ("S_IFMT", libc::S_IFMT.into()),
         ] {

@@ -5,8 +5,9 @@
 //! shared from mkdir until it has locked its own directory; a sweeper must have both exclusively.
 
 use crate::error::Error;
+use crate::sys::file::{self, Lock};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, mkdir, unlinkat};
 use std::fs::File;
@@ -31,7 +32,7 @@ pub(super) struct Dir {
     parent: OwnedFd,
     name: String,
     /// Locked as long as the run lives.
-    own: Flock<OwnedFd>,
+    own: OwnedFd,
     /// For words.
     path: PathBuf,
     removed: bool,
@@ -44,33 +45,33 @@ impl Dir {
         let broken = |doing: String, errno: Errno| Error::sandbox(doing).because(errno);
         let parent_fd = open_parent(parent)
             .map_err(|errno| broken(format!("cannot open the cgroup {}", parent.display()), errno))?;
-        let parent_fd = lock(parent_fd, FlockArg::LockShared)
+        let parent_fd = lock(parent_fd, Lock::Shared)
             .map_err(|errno| broken(format!("cannot lock the cgroup {}", parent.display()), errno))?;
         let pid = std::process::id();
         let name = loop {
             // Another launcher may have the same pid in another namespace.
             let name = format!("{PREFIX}{pid}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-            match mkdirat(&*parent_fd, name.as_str(), Mode::from_bits_truncate(0o755)) {
+            match mkdirat(&parent_fd, name.as_str(), Mode::from_bits_truncate(0o755)) {
                 Ok(()) => break name,
                 Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(refused(parent, errno)),
             }
         };
-        let own = openat(&*parent_fd, name.as_str(), DIRECTORY, Mode::empty())
-            .and_then(|fd| lock(fd, FlockArg::LockExclusive));
+        let own = openat(&parent_fd, name.as_str(), DIRECTORY, Mode::empty()).and_then(|fd| lock(fd, Lock::Exclusive));
         let path = parent.join(&name);
         let own = match own {
             Ok(own) => own,
             Err(errno) => {
-                let _ = unlinkat(&*parent_fd, name.as_str(), UnlinkatFlags::RemoveDir);
+                let _ = unlinkat(&parent_fd, name.as_str(), UnlinkatFlags::RemoveDir);
                 return Err(broken(format!("cannot open the cgroup {}", path.display()), errno));
             }
         };
         // Ours is locked: sweepers may come.
-        match parent_fd.unlock() {
-            Ok(parent) => Ok(Dir { parent, name, own, path, removed: false }),
-            Err((parent, errno)) => {
-                let _ = unlinkat(&*parent, name.as_str(), UnlinkatFlags::RemoveDir);
+        match file::lock(parent_fd.as_fd(), Lock::Release) {
+            Ok(()) => Ok(Dir { parent: parent_fd, name, own, path, removed: false }),
+            Err(errno) => {
+                let _ = unlinkat(&parent_fd, name.as_str(), UnlinkatFlags::RemoveDir);
+                let errno = Errno::from_raw(errno);
                 Err(broken(format!("cannot unlock the cgroup of {}", path.display()), errno))
             }
         }
@@ -156,22 +157,18 @@ fn open_parent(parent: &Path) -> Result<OwnedFd, Errno> {
     }
 }
 
-fn lock(fd: OwnedFd, how: FlockArg) -> Result<Flock<OwnedFd>, Errno> {
-    let mut fd = fd;
-    loop {
-        match Flock::lock(fd, how) {
-            Ok(locked) => return Ok(locked),
-            Err((back, Errno::EINTR)) => fd = back,
-            Err((_, errno)) => return Err(errno),
-        }
-    }
+/// Locks it as long as this descriptor and its copies are open.
+fn lock(fd: OwnedFd, how: Lock) -> Result<OwnedFd, Errno> {
+    file::lock(fd.as_fd(), how).map_err(Errno::from_raw)?;
+    Ok(fd)
 }
 
 /// The text of a file in an open directory, at most [`LONGEST`] bytes.
 pub(super) fn read_in(dir: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
     let fd = openat(dir, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let mut bytes = [0; LONGEST];
-    let count = File::from(fd).read(&mut bytes).map_err(errno_of)?;
+    let mut file = File::from(fd);
+    let count = again(|| file.read(&mut bytes)).map_err(errno_of)?;
     Ok(String::from_utf8_lossy(bytes.get(..count).unwrap_or_default()).into_owned())
 }
 
@@ -179,9 +176,20 @@ pub(super) fn read_in(dir: BorrowedFd<'_>, file: &str) -> Result<String, Errno> 
 pub(super) fn write_in(dir: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Errno> {
     let fd = openat(dir, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     // One write: the kernel takes each as a whole value.
-    match File::from(fd).write(value.as_bytes()) {
+    let mut file = File::from(fd);
+    match again(|| file.write(value.as_bytes())) {
         Ok(_) => Ok(()),
         Err(e) => Err(errno_of(e)),
+    }
+}
+
+/// Once more after a signal, which the memory controller's files do not wait out.
+fn again<T>(mut act: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    loop {
+        match act() {
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
     }
 }
 
@@ -193,7 +201,7 @@ pub(super) fn errno_of(error: std::io::Error) -> Errno {
 pub(super) fn reread<R>(file: &File, take: impl FnOnce(&str) -> R) -> Option<R> {
     use std::os::unix::fs::FileExt;
     let mut bytes = [0; LONGEST];
-    let count = file.read_at(&mut bytes, 0).ok()?;
+    let count = again(|| file.read_at(&mut bytes, 0)).ok()?;
     std::str::from_utf8(bytes.get(..count)?).ok().map(take)
 }
 
@@ -205,17 +213,17 @@ fn sweep(parent: &OwnedFd) -> Result<(), Errno> {
         return Ok(());
     }
     let mut all = nix::dir::Dir::openat(parent, ".", DIRECTORY, Mode::empty())?;
-    let parent = lock(openat(parent, ".", DIRECTORY, Mode::empty())?, FlockArg::LockExclusiveNonblock)?;
+    let parent = lock(openat(parent, ".", DIRECTORY, Mode::empty())?, Lock::ExclusiveNow)?;
     for entry in all.iter().map_while(Result::ok) {
         let name = entry.file_name();
         if !name.to_bytes().starts_with(PREFIX.as_bytes()) {
             continue;
         }
-        let Ok(child) = openat(&*parent, name, DIRECTORY, Mode::empty()) else { continue };
-        let Ok(child) = lock(child, FlockArg::LockExclusiveNonblock) else { continue };
+        let Ok(child) = openat(&parent, name, DIRECTORY, Mode::empty()) else { continue };
+        let Ok(child) = lock(child, Lock::ExclusiveNow) else { continue };
         // Whatever is in there has lost its launcher, and its init dies of that; v1 has no such file.
         let _ = write_in(child.as_fd(), "cgroup.kill", "1");
-        let _ = unlinkat(&*parent, name, UnlinkatFlags::RemoveDir);
+        let _ = unlinkat(&parent, name, UnlinkatFlags::RemoveDir);
     }
     Ok(())
 }

@@ -58,11 +58,30 @@ pub(super) fn used_by_setup(charged: Option<u64>, limit: Option<u64>) -> u64 {
     charged.unwrap_or(0).saturating_sub(ahead)
 }
 
-/// The word of `memory.events` that proves an out-of-memory kill. Its count of processes may be off, so it is not told.
-pub(super) fn killed_v2(events: &str) -> Option<String> {
+/// An out-of-memory kill, as `memory.events` tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Killed {
+    /// Some process, so far.
+    One,
+    /// All, so often.
+    All(u64),
+}
+
+impl Killed {
+    /// The proof. The count of killed processes may be off (2 for one victim was seen), so it is not told.
+    pub(super) fn words(self) -> String {
+        match self {
+            Killed::One => "memory.events: oom_kill".to_owned(),
+            Killed::All(times) => format!("memory.events: oom_group_kill {times}"),
+        }
+    }
+}
+
+/// What `memory.events` proves.
+pub(super) fn killed_v2(events: &str) -> Option<Killed> {
     match (keyed(events, "oom_group_kill"), keyed(events, "oom_kill")) {
-        (Some(groups @ 1..), _) => Some(format!("memory.events: oom_group_kill {groups}")),
-        (_, Some(1..)) => Some("memory.events: oom_kill".to_owned()),
+        (Some(times @ 1..), _) => Some(Killed::All(times)),
+        (_, Some(1..)) => Some(Killed::One),
         _ => None,
     }
 }
@@ -132,8 +151,8 @@ mod tests {
     #[test]
     fn a_kill_is_told_without_a_count_of_processes() {
         let events = "low 0\nhigh 0\nmax 12\noom 1\noom_kill 2\noom_group_kill 1\n";
-        assert_eq!(killed_v2(events).as_deref(), Some("memory.events: oom_group_kill 1"));
-        assert_eq!(killed_v2("oom 1\noom_kill 2\n").as_deref(), Some("memory.events: oom_kill"));
+        assert_eq!(killed_v2(events).map(Killed::words).as_deref(), Some("memory.events: oom_group_kill 1"));
+        assert_eq!(killed_v2("oom 1\noom_kill 2\n").map(Killed::words).as_deref(), Some("memory.events: oom_kill"));
         assert_eq!(killed_v2("max 12\noom 1\noom_kill 0\noom_group_kill 0\n"), None);
     }
 

@@ -3,8 +3,13 @@
 
 mod dir;
 mod figures;
+mod leaf;
+#[cfg(test)]
+mod tests;
 mod v1;
 mod v2;
+
+pub(crate) use leaf::move_to_leaf;
 
 use crate::error::Error;
 use crate::plan::limits::CgroupPlan;
@@ -144,7 +149,7 @@ impl Cgroup {
     /// Removes the directories; all processes were reaped. What cannot be removed, and what killed launchers left beside
     /// it, is swept: now or by a later run.
     pub(crate) fn remove(mut self) {
-        self.v2.iter_mut().for_each(v2::Group::remove);
+        self.v2.take().iter_mut().for_each(v2::Group::remove);
         self.v1.iter_mut().for_each(v1::Group::remove);
     }
 }

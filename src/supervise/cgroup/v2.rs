@@ -1,7 +1,7 @@
 //! A run's directory on the v2 hierarchy. The payload is born inside it, and one write kills all that is in it.
 
 use super::dir::{Dir, read_in, reread, write_in};
-use super::figures::{CpuTimes, cpu_list, keyed, killed_v2, number, used_by_setup};
+use super::figures::{CpuTimes, Killed, cpu_list, keyed, killed_v2, number, used_by_setup};
 use crate::error::Error;
 use crate::plan::limits::CgroupDir;
 use nix::errno::Errno;
@@ -10,9 +10,14 @@ use nix::sys::stat::Mode;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 /// Files that a kernel may lack, and then nothing is lost: there is no swap to limit.
 const MAY_LACK: [&str; 1] = ["memory.swap.max"];
+const CPUS: &str = "cpuset.cpus";
+/// How often, and at what distance, `memory.events` is read again until it tells of the whole kill.
+const REREADS: u32 = 5;
+const REREAD: Duration = Duration::from_micros(50);
 
 #[derive(Debug)]
 pub(super) struct Group {
@@ -43,9 +48,11 @@ impl Group {
             match answer {
                 Ok(()) => {}
                 Err(Errno::ENOENT) if MAY_LACK.contains(&file.as_str()) => {}
+                // A number that no CPU has.
+                Err(Errno::ERANGE | Errno::EINVAL) if file == CPUS => return Err(cannot_run_on(&dir, value)),
                 Err(errno) => return Err(dir.cannot_set(file, value, errno)),
             }
-            if file == "cpuset.cpus" {
+            if file == CPUS {
                 check_cpus(&dir, value)?;
             }
         }
@@ -108,7 +115,18 @@ impl Group {
 
     /// The proof of an out-of-memory kill.
     pub(super) fn killed(&self) -> Option<String> {
-        reread(self.events.as_ref()?, killed_v2)?
+        let events = self.events.as_ref()?;
+        let mut left = REREADS;
+        loop {
+            match reread(events, killed_v2)?? {
+                // One is dead, and the others are about to be.
+                Killed::One if left > 0 => {
+                    left -= 1;
+                    std::thread::sleep(REREAD);
+                }
+                killed => return Some(killed.words()),
+            }
+        }
     }
 
     fn cpu(&self) -> Option<CpuTimes> {
@@ -167,10 +185,15 @@ fn enable(dir: &Dir, controllers: &[String]) {
 
 /// The kernel takes CPUs that it cannot give, and gives others instead.
 fn check_cpus(dir: &Dir, wanted: &str) -> Result<(), Error> {
-    let given = read_in(dir.fd(), "cpuset.cpus.effective").unwrap_or_default();
+    let given = dir.read("cpuset.cpus.effective").unwrap_or_default();
     match (cpu_list(&given), cpu_list(wanted)) {
         (Some(given), Some(wanted)) if given != wanted => {}
         _ => return Ok(()),
     }
-    Err(Error::sandbox(format!("cannot run on the CPUs {wanted}: this machine lets us use {}", given.trim())))
+    Err(cannot_run_on(dir, wanted))
+}
+
+fn cannot_run_on(dir: &Dir, wanted: &str) -> Error {
+    let usable = read_in(dir.parent(), "cpuset.cpus.effective").unwrap_or_default();
+    Error::sandbox(format!("cannot run on the CPUs {wanted}: this machine lets us use {}", usable.trim()))
 }

@@ -86,6 +86,17 @@ pub(super) fn running_ns(schedstat: &str) -> Option<u64> {
     number(schedstat.split_ascii_whitespace().next()?)
 }
 
+/// The memory of `smaps_rollup`, each page shared out among those who map it: private and shared memory, mapped tmpfs files
+/// among it, and what was written in private mappings of files.
+pub(super) fn rolled_up(rollup: &str) -> u64 {
+    let parts = rollup.lines().filter_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        let counts = matches!(key, "Pss_Anon" | "Pss_Shmem" | "SwapPss");
+        counts.then(|| value.split_ascii_whitespace().next().and_then(number)).flatten()
+    });
+    parts.fold(0, |sum, kib| sum.saturating_add(kib.saturating_mul(1024)))
+}
+
 /// The memory of `smaps`, each page shared out among those who map it: private and shared memory, and what was written
 /// in private mappings of files; not the files' own pages. `internal` is the device of the kernel's own tmpfs, as it is
 /// written there: mapped shared memory and memfds. Throw-away files are counted elsewhere, mapped or not.
@@ -158,6 +169,8 @@ mod tests {
         assert!(status.anonymous > 0 && status.page_tables > 0 && status.parent > 0 && status.threads >= 1);
         let shared = shared_out(&std::fs::read_to_string("/proc/self/smaps").unwrap(), "00:01");
         assert!(shared > 0 && shared < status.bytes() * 2);
+        let rolled = rolled_up(&std::fs::read_to_string("/proc/self/smaps_rollup").unwrap());
+        assert!(rolled > 0 && rolled < status.bytes() * 2);
     }
 
     #[test]
@@ -165,7 +178,7 @@ mod tests {
         for text in ODD {
             assert_eq!(Stat::parse(text), None, "{text:?}");
             assert_eq!(Status::parse(text), Status::default(), "{text:?}");
-            assert_eq!(shared_out(text, "00:01"), 0, "{text:?}");
+            assert_eq!((shared_out(text, "00:01"), rolled_up(text)), (0, 0), "{text:?}");
             assert!(!waits_for_vfork(text));
         }
         assert_eq!(running_ns("99999999999999999999999 1 1"), Some(u64::MAX));
