@@ -2,7 +2,7 @@
 
 use super::attention::{Attention, Wish};
 use super::cgroup::Cgroup;
-use super::cloner::{Cloner, Order};
+use super::cloner::{Cloner, Order, dies_in_time};
 use super::streams::Inside;
 use super::{copy, trees};
 use crate::child::order;
@@ -56,17 +56,8 @@ impl Init {
     /// Kills it, and waits until it is dead; false where it does not die in time, being stuck in the kernel.
     fn end(&mut self) -> bool {
         self.kill();
-        let deadline = process::monotonic_ns().saturating_add(TEARDOWN_NS);
-        loop {
-            let left = deadline.saturating_sub(process::monotonic_ns());
-            let mut fds = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-            // EINTR is looked at again.
-            let _ = nix::poll::poll(&mut fds, PollTimeout::try_from(left / 1_000_000).unwrap_or(PollTimeout::MAX));
-            self.dead = fds.iter().any(|fd| fd.any() == Some(true));
-            if self.dead || left == 0 {
-                return self.dead;
-            }
-        }
+        self.dead = dies_in_time(self.pidfd.as_fd());
+        self.dead
     }
 }
 
@@ -120,7 +111,7 @@ impl From<Error> for Failed {
 pub(super) fn start(plan: &Plan, inside: Inside, cloner: &Cloner, attention: &Attention) -> Result<Started, Failed> {
     let broken = |doing: &str, errno: i32| Failed::Other(Error::sandbox(doing).errno(errno));
     let (ours, theirs) = socket::pair().map_err(|e| broken("cannot make a socket pair", e))?;
-    let trees = trees::open(plan)?;
+    let trees = trees::open(plan, cloner)?;
     let cgroup = Cgroup::create(&plan.cgroup)?;
     let mut slots = [-1; SLOTS];
     let mut fill = |slot: Slot, fd: &OwnedFd| slots[slot.0 as usize] = fd.as_raw_fd();
