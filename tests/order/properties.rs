@@ -63,6 +63,9 @@ fn rank(step: &Step) -> Option<u8> {
         | Step::Link { .. }
         | Step::File { .. }
         | Step::Bind { .. }
+        | Step::Show { .. }
+        | Step::NetNamespace
+        | Step::EnterNetNamespace
         | Step::Tmpfs { .. }
         | Step::Overlay { .. }
         | Step::Proc { .. }
