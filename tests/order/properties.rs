@@ -138,9 +138,9 @@ fn check_room(plan: &Plan, host: &Host) {
     let close = only(plan, "not dumpable", |step| matches!(step, Step::NotDumpable));
     let cgroup = only(plan, "cgroup namespace", |step| matches!(step, Step::CgroupNamespace));
     assert!(
-        cgroup < scratch
-            && scratch < root
-            && root < proc
+        cgroup < root
+            && root < scratch
+            && scratch < proc
             && proc < seal
             && seal < pivot
             && pivot < hand
