@@ -66,6 +66,9 @@ fn rank(step: &Step) -> Option<u8> {
         | Step::Link { .. }
         | Step::File { .. }
         | Step::Bind { .. }
+        | Step::Show { .. }
+        | Step::NetNamespace
+        | Step::EnterNetNamespace
         | Step::Tmpfs { .. }
         | Step::Overlay { .. }
         | Step::Proc { .. }
@@ -138,9 +141,9 @@ fn check_room(plan: &Plan, host: &Host) {
     let close = only(plan, "not dumpable", |step| matches!(step, Step::NotDumpable));
     let cgroup = only(plan, "cgroup namespace", |step| matches!(step, Step::CgroupNamespace));
     assert!(
-        cgroup < scratch
-            && scratch < root
-            && root < proc
+        cgroup < root
+            && root < scratch
+            && scratch < proc
             && proc < seal
             && seal < pivot
             && pivot < hand
