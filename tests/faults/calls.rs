@@ -35,7 +35,7 @@ const KINDS: [Kind; 4] = [
 ];
 
 /// Into how many trials the calls of one kind are dealt.
-const SHARDS: usize = 3;
+const SHARDS: usize = 6;
 
 /// A launcher that has not ended by then hangs. The slowest that is right waits 5 s for a dead child and a second for its cgroup.
 const PATIENCE: Duration = Duration::from_secs(20);
