@@ -48,6 +48,12 @@ fn target(path: &Path) -> Result<CString, Error> {
     c_path(path.strip_prefix("/").unwrap_or(path))
 }
 
+/// A size for a tmpfs: at least one page, for 0 means no limit, and whole ones.
+fn whole_pages(bytes: u64) -> u64 {
+    const PAGE: u64 = 4096;
+    bytes.max(PAGE).checked_next_multiple_of(PAGE).unwrap_or(u64::MAX - (PAGE - 1))
+}
+
 /// A path of ours, which holds no NUL byte.
 fn ours(path: &str) -> CString {
     CString::new(path).expect("our own paths hold no NUL byte")
@@ -214,8 +220,7 @@ impl Builder<'_> {
     }
 
     fn scratch(&mut self, limits: &LimitPlan) {
-        let page = |bytes: u64| bytes.max(4096).next_multiple_of(4096);
-        let bytes = limits.scratch.0.map_or(0, page);
+        let bytes = limits.scratch.0.map_or(0, whole_pages);
         // What is ours is added at the end, when it is known.
         self.files.steps.push(Step::Scratch { bytes, inodes: limits.scratch.1.unwrap_or(0) });
     }
@@ -405,7 +410,7 @@ impl Builder<'_> {
             }
             Resolved::Tmpfs { inside, bytes: None } => self.throw_away(inside, 0o1777),
             Resolved::Tmpfs { inside, bytes: Some(bytes) } => {
-                let bytes = bytes.max(4096).next_multiple_of(4096);
+                let bytes = whole_pages(bytes);
                 self.files.steps.push(Step::Tmpfs { target: target(&inside)?, bytes, inodes: 0 });
                 self.files.writable.push(inside);
                 Ok(())

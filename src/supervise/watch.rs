@@ -222,7 +222,7 @@ impl Run {
             && let Some(evidence) = self.started.cgroup.out_of_memory()
         {
             self.watched.out_of_memory = Some(evidence.clone());
-            // v1 keeps the tree frozen at the limit until we kill it; v2 has killed it.
+            // v2 has killed the tree; v1 has killed one process of it, and the rest is ours to end.
             self.breach(Limit::Memory, limit, limit, &evidence, true);
         }
         let Some(limit) = self.plan.watch.poll_memory_bytes else { return };

@@ -16,10 +16,11 @@ TARGET = "x86_64-unknown-linux-musl"
 TESTS = ("behaviour", "attacks")
 
 # The suite that the guests' commands come from, and the packages.
-SUITE = "bookworm"
+SUITE = "trixie"
 PACKAGES = [
-    "busybox-static", "dash", "coreutils",
-    "libc6", "libacl1", "libattr1", "libgmp10", "libselinux1", "libpcre2-8-0",
+    "busybox-static", "dash", "coreutils", "procps", "apparmor",
+    "libc6", "libacl1", "libattr1", "libcap2", "libgmp10", "libpcre2-8-0", "libproc2-0", "libselinux1", "libssl3t64",
+    "libsystemd0", "libzstd1", "zlib1g",
 ]  # fmt: skip
 
 # Links to the directories of the same names in /usr.
@@ -128,7 +129,8 @@ def build(cache, profile):
         _copy(made[name], tree / "tests" / name, 0o755)
         subprocess.run(["strip", str(tree / "tests" / name)], check=True)
     _programs(tree, cache)
-    (tree / "usr/bin/cc").symlink_to("/vm/cc")
+    for name in ("cc", "sudo"):
+        (tree / "usr/bin" / name).symlink_to(f"/vm/{name}")
 
     for path in (HERE / "guest").iterdir():
         _copy(path, tree / "vm" / path.name, 0o755)
