@@ -103,7 +103,7 @@ pub(crate) fn overhead(options: &Options, candidates: &Candidates) -> Result<Val
         "--ro".into(),
         shown,
         "--cpu-time".into(),
-        "none".into(),
+        "unlimited".into(),
         "--".into(),
         "/bench".into(),
     ];
