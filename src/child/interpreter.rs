@@ -2,6 +2,7 @@
 
 use super::{Kit, init, order};
 use crate::plan::step::{Attr, Beneath, Insn, MAIN_FLAGS, PathRule, SLOTS, Slot, Source, Step};
+use crate::sys::process::Cloned;
 use crate::sys::{Errno, file, landlock, mount, process, seccomp, socket};
 use crate::wire::Record;
 use std::ffi::CStr;
@@ -29,11 +30,13 @@ fn at<T>(detail: u16, answer: Result<T, Errno>) -> Result<T, At> {
 pub(super) struct Interpreter<'a> {
     kit: &'a Kit<'a>,
     slots: [i32; SLOTS],
+    /// The process that makes the network namespace, and the descriptor that it puts it at.
+    network: Option<(libc::pid_t, i32)>,
 }
 
 impl<'a> Interpreter<'a> {
     pub(super) fn new(kit: &'a Kit<'a>) -> Self {
-        Interpreter { kit, slots: kit.slots }
+        Interpreter { kit, slots: kit.slots, network: None }
     }
 
     pub(super) fn room(&mut self) -> Result<(), Failure> {
@@ -70,15 +73,23 @@ impl<'a> Interpreter<'a> {
             }
             Step::DieWithParent => at(0, process::die_with_parent()),
             Step::CgroupNamespace => at(0, process::unshare(libc::CLONE_NEWCGROUP)),
+            Step::NetNamespace => {
+                self.begin_network();
+                Ok(())
+            }
+            Step::EnterNetNamespace => self.enter_network(),
             Step::Scratch { bytes, inodes } => self.scratch(*bytes, *inodes),
             Step::ScratchDir { path, mode } => {
-                at(0, file::mkdirat(file::CWD, path, 0o700))?;
-                at(1, file::chmodat(file::CWD, path, *mode))
+                /// What init's file mode mask lets mkdir give.
+                const BY_MKDIR: u32 = 0o755;
+                at(0, file::mkdirat(file::CWD, path, *mode & BY_MKDIR))?;
+                if *mode & !BY_MKDIR == 0 { Ok(()) } else { at(1, file::chmodat(file::CWD, path, *mode)) }
             }
             Step::Root => self.root(),
             Step::Dir { path, mode } => at(0, file::mkdirat(self.slot(Slot::ROOT), path, *mode)),
             Step::Link { target, path } => at(0, file::symlinkat(target, self.slot(Slot::ROOT), path)),
             Step::File { path, content } => self.file(path, content),
+            Step::Show { path, directory, attr } => self.show(path, *directory, *attr),
             Step::Bind { source, target, attr, recursive } => self.bind(source, target, *attr, *recursive),
             Step::Tmpfs { target, bytes, inodes } => self.tmpfs(target, *bytes, *inodes),
             Step::Overlay { source, target } => self.overlay(source, target),
@@ -87,11 +98,11 @@ impl<'a> Interpreter<'a> {
             Step::Hostname(name) => at(0, process::set_hostname(name)),
             Step::SealRoot => at(0, mount::restrict(self.slot(Slot::ROOT), mount::RDONLY, false)),
             Step::Pivot => {
-                at(0, file::fchdir(self.slot(Slot::ROOT)))?;
-                at(1, mount::pivot_root_here())?;
-                // Now the old root lies over the new one, and the scratch tmpfs over that: both go, the upper one first. One
-                // detach would leave the host behind `/..`.
-                at(2, mount::detach_here())?;
+                // From over the root to some directory of the host's, which nobody needs any more: a detach takes the uppermost
+                // mount of a place with all that is mounted inside it, and each waits for all CPUs, so that one must do.
+                at(0, mount::attach_at(self.slot(Slot::SCRATCH), file::CWD, c"/proc"))?;
+                at(1, file::fchdir(self.slot(Slot::ROOT)))?;
+                at(2, mount::pivot_root_here())?;
                 at(3, mount::detach_here())
             }
             Step::Open { path, slot } => {
@@ -110,9 +121,9 @@ impl<'a> Interpreter<'a> {
                 at(1, mount::fs_create(fs))?;
                 let tree = at(2, mount::fsmount(fs, mount::RDONLY | mount::NOSUID | mount::NODEV | mount::NOEXEC))?;
                 file::close(fs);
-                // The mount's own descriptor is O_PATH, which cannot be listed.
+                // The mount's own descriptor is O_PATH, which cannot be listed. It stays open: its close dissolves the mount,
+                // and that waits for all CPUs (70 µs). Init closes it while the payload is on its way.
                 let dir = at(3, file::openat(tree, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0))?;
-                file::close(tree);
                 self.fill(Slot::WATCH, dir);
                 Ok(())
             }
@@ -194,9 +205,45 @@ impl<'a> Interpreter<'a> {
     fn root(&mut self) -> Done {
         // Only our own skeleton goes there; it is sealed before the payload starts.
         let tree = Self::new_tmpfs(4 << 20, 4096, c"0755")?;
-        at(6, mount::attach_at(tree, file::CWD, c"root"))?;
+        at(6, mount::attach_at(tree, file::CWD, c"/"))?;
+        at(7, file::fchdir(tree))?;
         self.fill(Slot::ROOT, tree);
         Ok(())
+    }
+
+    /// A process that shares our descriptors, and nothing else, makes the namespace while we go on.
+    fn begin_network(&mut self) {
+        let Ok(place) = file::openat(file::CWD, c"/", libc::O_PATH, 0) else { return };
+        match process::fork_into(libc::CLONE_FILES as u64, None) {
+            Ok(Cloned::Child) => process::exit(make_network(place)),
+            Ok(Cloned::Parent(pid, _)) => self.network = Some((pid, place)),
+            Err(_) => file::close(place),
+        }
+    }
+
+    /// Where the other process could not, for whatever reason, we make it here and have the kernel's own answer.
+    fn enter_network(&mut self) -> Done {
+        if let Some((pid, place)) = self.network.take() {
+            let made = matches!(process::wait_for(pid, 0), Ok(Some(ended)) if ended.status == 0);
+            let entered = made && process::setns(place, libc::CLONE_NEWNET).is_ok();
+            file::close(place);
+            if entered {
+                return Ok(());
+            }
+        }
+        at(0, process::unshare(libc::CLONE_NEWNET))
+    }
+
+    fn show(&self, path: &CStr, directory: bool, attr: Attr) -> Done {
+        let target = relative(path);
+        if directory {
+            at(11, file::mkdirat(file::CWD, target, 0o755))?;
+        } else {
+            let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY;
+            file::close(at(12, file::openat(file::CWD, target, flags, 0o444))?);
+        }
+        at(0, mount::bind(path, target, directory))?;
+        at(1, mount::restrict_at(file::CWD, target, flags(attr), directory))
     }
 
     fn file(&self, path: &CStr, content: &[u8]) -> Done {
@@ -380,6 +427,22 @@ fn mount_point(root: i32, path: &CStr, directory: bool) -> Result<i32, At> {
         dir = next;
     }
     if dir == root { Err(At(15, libc::EINVAL)) } else { Ok(dir) }
+}
+
+/// `/etc/php` as `etc/php`.
+fn relative(path: &CStr) -> &CStr {
+    match path.to_bytes_with_nul() {
+        [b'/', rest @ ..] => CStr::from_bytes_with_nul(rest).unwrap_or(path),
+        _ => path,
+    }
+}
+
+/// Makes a network namespace and puts it at `place`: 0, or a code of failure.
+fn make_network(place: i32) -> i32 {
+    let opened = process::unshare(libc::CLONE_NEWNET)
+        .and_then(|()| file::openat(file::CWD, c"/proc/self/ns/net", libc::O_RDONLY, 0))
+        .and_then(|fd| file::dup_over(fd, place).map(|()| file::close(fd)));
+    i32::from(opened.is_err())
 }
 
 /// A NUL-terminated copy of a path component.

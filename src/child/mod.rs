@@ -1,7 +1,7 @@
 //! Between clone and exec: init, which makes the room, starts the payload and reaps; and the payload, up to its exec.
 //!
 //! No heap, no panic, no formatting, no lock, on failures too: everything was prepared in the plan, the answer is a step
-//! number and an errno. `tests/no_heap.rs` runs it under an allocator that aborts.
+//! number and an errno. `tests/no_heap.rs` runs it under an allocator that notes every use.
 
 mod init;
 mod interpreter;

@@ -65,6 +65,8 @@ pub(super) fn main(words: &[OsString]) -> ExitCode {
         Ok(args) => args,
         Err(error) => return super::fail(&parse::usage_error(&error, "run")),
     };
+    // As the grammar: its pieces are not worth freeing one by one.
+    std::mem::forget(matches);
     let wanted = Wanted::from(&args.result);
     let people = People {
         lines: !args.result.quiet && !wanted.any(),

@@ -130,12 +130,11 @@ pub fn plan(spec: &Spec, host: &Host) -> Result<Plan, Error> {
     let room = plan_room(spec, &id_map, &mut files, watched);
     let mut notes = limits.notes;
     notes.append(&mut files.notes);
-    let own_network = spec.network == Network::None;
-    let network = if own_network { libc::CLONE_NEWNET } else { 0 };
+    // The network namespace takes longer than all others together: init makes it beside the mounts.
     let namespaces =
         libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     Ok(Plan {
-        namespaces: (namespaces | network) as u64,
+        namespaces: namespaces as u64,
         setting,
         id_map,
         host_trees: files.host_trees,
@@ -175,6 +174,10 @@ fn plan_room(spec: &Spec, ids: &IdMap, files: &mut rootfs::Files, watched: bool)
         steps.push(Step::DieWithParent);
     }
     steps.push(Step::CgroupNamespace);
+    let own_network = spec.network == Network::None;
+    if own_network {
+        steps.push(Step::NetNamespace);
+    }
     if !spec.collect.is_empty() {
         steps.push(Step::OpenUserNamespace);
     }
@@ -190,6 +193,9 @@ fn plan_room(spec: &Spec, ids: &IdMap, files: &mut rootfs::Files, watched: bool)
     if files.kind == "overlay" {
         steps.push(Step::Open { path: c"upper".to_owned(), slot: step::Slot::UPPER });
         handed.push(step::Slot::UPPER);
+    }
+    if own_network {
+        steps.push(Step::EnterNetNamespace);
     }
     steps.push(Step::SealRoot);
     steps.push(Step::Pivot);

@@ -48,6 +48,12 @@ fn target(path: &Path) -> Result<CString, Error> {
     c_path(path.strip_prefix("/").unwrap_or(path))
 }
 
+/// A size for a tmpfs: at least one page, for 0 means no limit, and whole ones.
+fn whole_pages(bytes: u64) -> u64 {
+    const PAGE: u64 = 4096;
+    bytes.max(PAGE).checked_next_multiple_of(PAGE).unwrap_or(u64::MAX - (PAGE - 1))
+}
+
 /// A path of ours, which holds no NUL byte.
 fn ours(path: &str) -> CString {
     CString::new(path).expect("our own paths hold no NUL byte")
@@ -109,10 +115,11 @@ pub(super) fn plan_files(spec: &Spec, host: &Host, limits: &LimitPlan, ids: &IdM
     };
     let work = builder.work_directory(spec)?;
     let mounts = resolve_mounts(spec, host, work.as_deref())?;
-    builder.scratch(limits);
+    builder.files.steps.push(Step::Root);
     builder.system(spec)?;
     builder.accounts(spec)?;
     builder.devices();
+    builder.scratch(limits);
     builder.throw_away("/tmp", 0o1777)?;
     builder.throw_away("/dev/shm", 0o1777)?;
     builder.work(work, &mounts)?;
@@ -132,7 +139,10 @@ pub(super) fn plan_files(spec: &Spec, host: &Host, limits: &LimitPlan, ids: &IdM
         .sum::<u64>();
     files.own_inodes = own;
     if limits.scratch.1.is_some()
-        && let Some(Step::Scratch { inodes, .. }) = files.steps.first_mut()
+        && let Some(inodes) = files.steps.iter_mut().find_map(|step| match step {
+            Step::Scratch { inodes, .. } => Some(inodes),
+            _ => None,
+        })
     {
         *inodes = inodes.saturating_add(own);
     }
@@ -210,12 +220,9 @@ impl Builder<'_> {
     }
 
     fn scratch(&mut self, limits: &LimitPlan) {
-        let page = |bytes: u64| bytes.max(4096).next_multiple_of(4096);
-        let bytes = limits.scratch.0.map_or(0, page);
+        let bytes = limits.scratch.0.map_or(0, whole_pages);
         // What is ours is added at the end, when it is known.
         self.files.steps.push(Step::Scratch { bytes, inodes: limits.scratch.1.unwrap_or(0) });
-        self.files.steps.push(Step::ScratchDir { path: ours("root"), mode: 0o755 });
-        self.files.steps.push(Step::Root);
     }
 
     /// Makes the directories above and at `path` in the new root, once each.
@@ -257,12 +264,14 @@ impl Builder<'_> {
                     self.files.steps.push(Step::Link { target: points_to, path });
                 }
                 SystemKind::Directory => {
-                    self.directory(&entry.path);
-                    self.bind(Source::Path(c_path(&entry.path)?), &entry.path, Attr::READ_ONLY, true)?;
+                    self.dirs.insert(entry.path.clone());
+                    let path = c_path(&entry.path)?;
+                    self.files.steps.push(Step::Show { path, directory: true, attr: Attr::READ_ONLY });
                     self.show(&entry.path, &entry.path, false);
                 }
                 SystemKind::File | SystemKind::Link(_) => {
-                    self.bind(Source::Path(c_path(&entry.path)?), &entry.path, Attr::READ_ONLY, false)?;
+                    let path = c_path(&entry.path)?;
+                    self.files.steps.push(Step::Show { path, directory: false, attr: Attr::READ_ONLY });
                 }
             }
         }
@@ -298,12 +307,8 @@ impl Builder<'_> {
     fn devices(&mut self) {
         self.directory(Path::new("/dev"));
         for name in DEVICES {
-            self.files.steps.push(Step::Bind {
-                source: Source::Path(ours(&format!("/dev/{name}"))),
-                target: ours(&format!("dev/{name}")),
-                attr: Attr::DEVICE,
-                recursive: false,
-            });
+            let path = ours(&format!("/dev/{name}"));
+            self.files.steps.push(Step::Show { path, directory: false, attr: Attr::DEVICE });
         }
         for (path, points_to) in [
             ("fd", "/proc/self/fd"),
@@ -405,7 +410,7 @@ impl Builder<'_> {
             }
             Resolved::Tmpfs { inside, bytes: None } => self.throw_away(inside, 0o1777),
             Resolved::Tmpfs { inside, bytes: Some(bytes) } => {
-                let bytes = bytes.max(4096).next_multiple_of(4096);
+                let bytes = whole_pages(bytes);
                 self.files.steps.push(Step::Tmpfs { target: target(&inside)?, bytes, inodes: 0 });
                 self.files.writable.push(inside);
                 Ok(())

@@ -118,6 +118,10 @@ pub enum Step {
     DieWithParent,
     /// A cgroup namespace, made after the cgroup was joined.
     CgroupNamespace,
+    /// Starts to make a network namespace, in a helper process: it takes longer than the mounts that follow.
+    NetNamespace,
+    /// Enters it.
+    EnterNetNamespace,
     /// A tmpfs of `bytes` (whole pages) and `inodes`, 0 for no limit, attached over `/` and made the current directory.
     Scratch {
         /// Its size.
@@ -132,7 +136,7 @@ pub enum Step {
         /// Permission bits.
         mode: u32,
     },
-    /// The tmpfs of the new root, attached at `root` in the scratch tmpfs.
+    /// The tmpfs of the new root, attached over `/` and made the current directory.
     Root,
     /// A directory in the new root.
     Dir {
@@ -154,6 +158,16 @@ pub enum Step {
         path: CString,
         /// All of it.
         content: Vec<u8>,
+    },
+    /// Show a host path at the same path inside, where nothing is yet and only directories of our own lead. The current
+    /// directory is the new root.
+    Show {
+        /// On the host: absolute. The place inside is the same.
+        path: CString,
+        /// A directory, with the mounts beneath it; else a file.
+        directory: bool,
+        /// How.
+        attr: Attr,
     },
     /// Show `source` at `target`; the mount point is made if it is missing, and no symbolic link is followed to it.
     Bind {
@@ -193,7 +207,7 @@ pub enum Step {
     Hostname(CString),
     /// The new root's own mount becomes read-only.
     SealRoot,
-    /// pivot_root to the new root; the old one is detached.
+    /// pivot_root to the new root; the old one is detached, and the scratch tmpfs with it.
     Pivot,
     /// Opens a directory of the scratch tmpfs into a slot.
     Open {

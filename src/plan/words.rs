@@ -18,6 +18,8 @@ pub fn describe_with(step: &Step, trees: &[HostTree]) -> String {
         Step::Fault { step, .. } => describe_with(step, trees),
         Step::DieWithParent => "tie our life to the launcher's".to_owned(),
         Step::CgroupNamespace => "make a cgroup namespace".to_owned(),
+        Step::NetNamespace => "begin to make a network namespace".to_owned(),
+        Step::EnterNetNamespace => "enter the network namespace".to_owned(),
         Step::Scratch { bytes, inodes } => {
             format!("mount a tmpfs for all throw-away places ({})", size(*bytes, *inodes))
         }
@@ -26,6 +28,9 @@ pub fn describe_with(step: &Step, trees: &[HostTree]) -> String {
         Step::Dir { path, .. } => format!("make the directory {}", inside(path)),
         Step::Link { target, path } => format!("make {} a link to {}", inside(path), shown(target)),
         Step::File { path, .. } => format!("write {}", inside(path)),
+        Step::Show { path, directory, attr } => {
+            format!("show {} at {} ({})", shown(path), shown(path), attr_words(*attr, *directory))
+        }
         Step::Bind { source, target, attr, recursive } => {
             format!("show {} at {} ({})", source_words(source, trees), inside(target), attr_words(*attr, *recursive))
         }

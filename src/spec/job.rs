@@ -261,6 +261,8 @@ impl From<Spec> for Job {
             dir: Some(match &spec.work {
                 Work::Current => Word::Text(".".to_owned()),
                 Work::Empty => Word::Text("none".to_owned()),
+                // A directory of one of those names.
+                Work::Dir(dir) if [".", "none"].iter().any(|word| dir.as_os_str() == *word) => path(&dir.join("")),
                 Work::Dir(dir) => path(dir),
             }),
             mounts: spec

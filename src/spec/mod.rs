@@ -178,7 +178,8 @@ pub enum CgroupChoice {
     Auto,
     /// A child of our own cgroup, or an error.
     Own,
-    /// A transient systemd scope, or an error.
+    /// The systemd scope that we were started in (`systemd-run --user --scope -p Delegate=yes …`), or an error. Entering one
+    /// by ourselves is not built.
     Scope,
     /// A child of this directory, or an error.
     Dir(PathBuf),

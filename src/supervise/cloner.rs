@@ -2,11 +2,14 @@
 
 use super::collect::{self, Wanted};
 use super::spawner::Spawner;
-use super::start::Failed;
+use super::start::{Failed, TEARDOWN_NS};
+use super::trees::{self, DiskIds};
 use crate::child::{self, Kit};
 use crate::plan::step::{SLOTS, Step};
 use crate::sys::process::{self, Cloned};
 use crate::sys::socket;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -58,7 +61,22 @@ pub(super) fn clone_here(order: &Order<'_>) -> Result<(libc::pid_t, OwnedFd), i3
     }
 }
 
-/// Waits for a child that was killed, for at most 5 s.
+/// Waits for the death of a process that was killed; false where it does not die in time, being stuck in the kernel.
+pub(super) fn dies_in_time(pidfd: BorrowedFd<'_>) -> bool {
+    let deadline = process::monotonic_ns().saturating_add(TEARDOWN_NS);
+    loop {
+        let left = deadline.saturating_sub(process::monotonic_ns());
+        let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+        // EINTR is looked at again.
+        let _ = nix::poll::poll(&mut fds, PollTimeout::try_from(left / 1_000_000).unwrap_or(PollTimeout::MAX));
+        let died = fds.iter().any(|fd| fd.any() == Some(true));
+        if died || left == 0 {
+            return died;
+        }
+    }
+}
+
+/// Collects a child that was killed, waiting for at most 5 s.
 pub(super) fn reap_here(pid: libc::pid_t) {
     let deadline = process::monotonic_ns().saturating_add(5_000_000_000);
     let mut pause = std::time::Duration::from_micros(20);
@@ -72,6 +90,14 @@ pub(super) fn reap_here(pid: libc::pid_t) {
 }
 
 impl Cloner {
+    /// A user namespace to map ids on disk with.
+    pub(super) fn user_namespace(&self, ids: DiskIds) -> io::Result<OwnedFd> {
+        match self {
+            Cloner::Direct => trees::user_namespace(ids),
+            Cloner::Spawner(spawner) => spawner.user_namespace(ids),
+        }
+    }
+
     /// Opens files as the sandbox's own user may, by a child that joins its user namespace.
     pub(super) fn open_inside(&self, user_ns: BorrowedFd<'_>, wanted: &[Wanted<'_>]) -> Vec<Result<OwnedFd, i32>> {
         let Ok((ours, theirs)) = socket::pair() else { return Vec::new() };
@@ -81,6 +107,7 @@ impl Cloner {
                 drop(theirs);
                 let opened = collect::receive_opened(&ours, wanted.len());
                 let _ = process::signal(pidfd.as_fd(), libc::SIGKILL);
+                dies_in_time(pidfd.as_fd());
                 reap_here(pid);
                 opened
             }

@@ -123,7 +123,7 @@ fn current_umask() -> u32 {
 /// The collector: joins the user namespace, where it may open what its owner made unreadable, opens each file and sends its
 /// descriptor, or an errno. Runs in a child of a single-threaded process.
 pub(super) fn enter_collector(user_ns: BorrowedFd<'_>, wanted: &[Wanted<'_>], socket: &OwnedFd) -> ! {
-    if let Err(errno) = process::setns(user_ns, libc::CLONE_NEWUSER) {
+    if let Err(errno) = process::setns(user_ns.as_raw_fd(), libc::CLONE_NEWUSER) {
         let _ = socket::send(socket.as_raw_fd(), &errno.to_le_bytes(), &[]);
         process::exit(1);
     }

@@ -107,7 +107,7 @@ impl Run {
         let Run { meter, refusals, streams, started, plan, abandoned, setup_ns, spec, kernel, .. } = self;
         drop(meter);
         // Only now is the tmpfs' memory freed, and the cgroup empty.
-        started.clean_up();
+        let died = started.clean_up();
         let stdout = streams.stdout.and_then(super::pump::Drain::captured);
         let stderr = streams.stderr.and_then(super::pump::Drain::captured);
         let found = Found {
@@ -119,7 +119,7 @@ impl Run {
             collected,
             thrown_away,
             failure,
-            abandoned,
+            abandoned: abandoned || !died,
             timings: Timings { setup_ns, teardown_ns: process::monotonic_ns().saturating_sub(ended_at) },
         };
         let mut report = assemble(&spec, plan, &kernel, found);

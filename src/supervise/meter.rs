@@ -204,7 +204,10 @@ impl Meter {
         if let Some(limit) = self.limit
             && bytes > limit
         {
-            bytes = self.without_sharing(all, limit);
+            // What the largest process or the files alone hold is counted once by any reckoning. Over the limit by itself, it
+            // needs no walk through page tables, during which the program would go on.
+            let alone = all.iter().fold(files, |most, (_, status)| most.max(status.bytes()));
+            bytes = if alone > limit { alone } else { self.without_sharing(all, limit) };
         }
         self.memory.note(bytes, begun);
         self.last = Sample {

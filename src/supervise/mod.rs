@@ -308,9 +308,10 @@ fn explain_step(plan: &Plan, step: &Step, detail: u16, errno: i32) -> Error {
         Step::Landlock { .. } => Stage::Landlock,
         Step::Listener(_) => Stage::Listener,
         Step::Filter(_) => Stage::Seccomp,
-        Step::LoopbackUp => Stage::Net,
+        Step::NetNamespace | Step::EnterNetNamespace | Step::LoopbackUp => Stage::Net,
         // Not the machine, but a path or a value of this run.
         Step::Overlay { .. }
+        | Step::Show { .. }
         | Step::Bind { .. }
         | Step::DieWithParent
         | Step::ScratchDir { .. }

@@ -299,6 +299,15 @@ impl Drain {
         }
     }
 
+    /// Whether something can be moved: `ready` says which descriptors poll found ready.
+    pub(super) fn wanted(&self, ready: &dyn Fn(i32) -> bool) -> bool {
+        let to = match &self.sink {
+            Sink::Stream { to, .. } if self.sink.pending() > 0 => Some(to.fd.as_raw_fd()),
+            Sink::Stream { .. } | Sink::File(_) | Sink::Capture { .. } | Sink::Discard => None,
+        };
+        to.is_some_and(ready) || self.pipe.as_ref().is_some_and(|pipe| ready(pipe.as_raw_fd()))
+    }
+
     /// Moves what can be moved now.
     pub(super) fn advance(&mut self, buffer: &mut Vec<u8>) {
         if let Err(error) = self.sink.flush() {
@@ -310,7 +319,10 @@ impl Drain {
                 return;
             }
             let Some(pipe) = &self.pipe else { return };
-            buffer.resize(CHUNK, 0);
+            if buffer.is_empty() {
+                // Zero pages of the kernel's: most runs write too little to touch them all.
+                *buffer = vec![0; CHUNK];
+            }
             match nix::unistd::read(pipe, buffer) {
                 Ok(0) => {
                     self.pipe = None;

@@ -4,6 +4,7 @@
 use super::cloner::{self, Order};
 use super::collect::Wanted;
 use super::start::Failed;
+use super::trees::{self, DiskIds};
 use crate::error::Error;
 use crate::plan::step::{SLOTS, Slot, Step};
 use crate::sys::{process, socket};
@@ -35,6 +36,8 @@ enum Request<'a> {
         watchdog_ns: u64,
         cgroup: bool,
     },
+    /// Make a user namespace to map ids on disk with.
+    UserNamespace(DiskIds),
     /// Reap this child, once it is dead.
     Reap(i32),
     /// Open files: the socket for the answers, the user namespace, then one directory per path follow.
@@ -153,6 +156,23 @@ impl Spawner {
         }
     }
 
+    pub(super) fn user_namespace(&self, ids: DiskIds) -> io::Result<OwnedFd> {
+        let gone = || io::Error::from_raw_os_error(libc::EPIPE);
+        let answered = self.ask(&Request::UserNamespace(ids), &[], |socket| {
+            let mut answer = [0; 4];
+            let heard = socket::receive(socket.as_raw_fd(), &mut answer, 0);
+            Ok(heard
+                .ok()
+                .filter(|heard| heard.length == 4)
+                .map(|mut heard| (i32::from_le_bytes(answer), heard.fds.pop())))
+        });
+        match answered.ok().flatten() {
+            Some((0, Some(user_ns))) => Ok(user_ns),
+            Some((errno, _)) if errno > 0 => Err(io::Error::from_raw_os_error(errno)),
+            _ => Err(gone()),
+        }
+    }
+
     pub(super) fn reap(&self, pid: libc::pid_t) {
         // A spawner that is gone has taken its children with it.
         let _ = self.ask(&Request::Reap(pid), &[], |_| Ok(()));
@@ -223,6 +243,16 @@ pub(crate) fn enter_spawner() -> Result<(), Error> {
                 let sent = match cloner::clone_here(&order) {
                     Ok((pid, pidfd)) => socket::send(asker.as_raw_fd(), &pid.to_le_bytes(), &[pidfd.as_raw_fd()]),
                     Err(errno) => socket::send(asker.as_raw_fd(), &(-errno).to_le_bytes(), &[]),
+                };
+                sent.map_err(gone)?;
+            }
+            Request::UserNamespace(ids) => {
+                let sent = match trees::user_namespace(ids) {
+                    Ok(user_ns) => socket::send(asker.as_raw_fd(), &0_i32.to_le_bytes(), &[user_ns.as_raw_fd()]),
+                    Err(e) => {
+                        let errno = e.raw_os_error().unwrap_or(libc::EIO);
+                        socket::send(asker.as_raw_fd(), &errno.to_le_bytes(), &[])
+                    }
                 };
                 sent.map_err(gone)?;
             }

@@ -2,7 +2,7 @@
 
 use super::attention::{Attention, Wish};
 use super::cgroup::Cgroup;
-use super::cloner::{Cloner, Order};
+use super::cloner::{Cloner, Order, dies_in_time};
 use super::streams::Inside;
 use super::{copy, trees};
 use crate::child::order;
@@ -17,6 +17,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// How long set-up may take: a room is made in a millisecond, but a directory may lie on a network that does not answer.
 const SETUP_TIMEOUT_NS: u64 = 60_000_000_000;
+
+/// How long teardown may take: a process can be stuck in the kernel.
+pub(super) const TEARDOWN_NS: u64 = 5_000_000_000;
 
 /// A payload that has its limits and was told to exec.
 pub(super) struct Started {
@@ -35,6 +38,7 @@ pub(super) struct Init {
     pub(super) pidfd: OwnedFd,
     pid: libc::pid_t,
     cloner: Cloner,
+    dead: bool,
 }
 
 impl Init {
@@ -48,11 +52,20 @@ impl Init {
         // ESRCH: it is dead already.
         let _ = process::signal(self.pidfd.as_fd(), libc::SIGKILL);
     }
+
+    /// Kills it, and waits until it is dead; false where it does not die in time, being stuck in the kernel.
+    fn end(&mut self) -> bool {
+        self.kill();
+        self.dead = dies_in_time(self.pidfd.as_fd());
+        self.dead
+    }
 }
 
 impl Drop for Init {
     fn drop(&mut self) {
-        self.kill();
+        if !self.dead {
+            self.end();
+        }
         self.cloner.reap(self.pid);
     }
 }
@@ -98,7 +111,7 @@ impl From<Error> for Failed {
 pub(super) fn start(plan: &Plan, inside: Inside, cloner: &Cloner, attention: &Attention) -> Result<Started, Failed> {
     let broken = |doing: &str, errno: i32| Failed::Other(Error::sandbox(doing).errno(errno));
     let (ours, theirs) = socket::pair().map_err(|e| broken("cannot make a socket pair", e))?;
-    let trees = trees::open(plan)?;
+    let trees = trees::open(plan, cloner)?;
     let cgroup = Cgroup::create(&plan.cgroup)?;
     let mut slots = [-1; SLOTS];
     let mut fill = |slot: Slot, fd: &OwnedFd| slots[slot.0 as usize] = fd.as_raw_fd();
@@ -126,7 +139,7 @@ pub(super) fn start(plan: &Plan, inside: Inside, cloner: &Cloner, attention: &At
         cloned => (cloned, false),
     };
     let (pid, pidfd) = cloned?;
-    let init = Init { pidfd, pid, cloner: cloner.clone() };
+    let init = Init { pidfd, pid, cloner: cloner.clone(), dead: false };
     drop((theirs, inside, trees));
     write_maps(pid, plan).map_err(|e| Failed::IdMap(e.raw_os_error().unwrap_or(libc::EIO)))?;
     cgroup.attach(pid)?;
@@ -158,11 +171,14 @@ fn write_maps(pid: libc::pid_t, plan: &Plan) -> std::io::Result<()> {
 
 impl Started {
     /// Lets go of everything: descriptors first, for they hold the tmpfs' memory; then init; then the cgroup, empty by now.
-    pub(super) fn clean_up(self) {
-        let Started { init, socket, cgroup, listener, handed, .. } = self;
+    /// False where init does not die.
+    pub(super) fn clean_up(self) -> bool {
+        let Started { mut init, socket, cgroup, listener, handed, .. } = self;
         drop((handed, listener, socket));
+        let died = init.end();
         drop(init);
         cgroup.remove();
+        died
     }
 
     /// Follows the handshake up to the order to exec.

@@ -3,6 +3,7 @@
 use super::Run;
 use super::attention::Wish;
 use super::explain_step;
+use super::start::TEARDOWN_NS;
 use super::verdict::{Breach, Ended, figure};
 use crate::child::order;
 use crate::plan::step::Step;
@@ -15,8 +16,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// How long init has to kill and reap by itself, so that what was used is counted, before it is killed.
 const ORDERLY_END_NS: u64 = 200_000_000;
-/// How long teardown may take: a process can be stuck in the kernel.
-const TEARDOWN_NS: u64 = 5_000_000_000;
 /// How long a caller that reads nothing is waited for when we ended the run.
 const PATIENCE_NS: u64 = 1_000_000_000;
 /// The shortest time between two looks at a counter.
@@ -83,7 +82,7 @@ impl Run {
             if let Some(feed) = &mut self.streams.stdin {
                 feed.advance(&is_ready);
             }
-            for drain in self.streams.outputs() {
+            for drain in self.streams.outputs().filter(|drain| drain.wanted(&is_ready)) {
                 drain.advance(&mut buffer);
             }
             if is_ready(self.started.socket.as_raw_fd()) {
@@ -164,7 +163,11 @@ impl Run {
                     watched.ended_at = now;
                 }
             }
-            Record::Finished { left_running, reaped } => watched.finished = Some((left_running, reaped)),
+            Record::Finished { left_running, reaped } => {
+                watched.finished = Some((left_running, reaped));
+                // What is left to die is init, with all its namespaces: counters are read meanwhile.
+                watched.gone = true;
+            }
             Record::Failed { phase: Phase::Payload, step, detail, errno } => {
                 watched.ended_at = now;
                 match self.plan.payload.get(usize::from(step)) {
@@ -219,7 +222,7 @@ impl Run {
             && let Some(evidence) = self.started.cgroup.out_of_memory()
         {
             self.watched.out_of_memory = Some(evidence.clone());
-            // v1 keeps the tree frozen at the limit until we kill it; v2 has killed it.
+            // v2 has killed the tree; v1 has killed one process of it, and the rest is ours to end.
             self.breach(Limit::Memory, limit, limit, &evidence, true);
         }
         let Some(limit) = self.plan.watch.poll_memory_bytes else { return };

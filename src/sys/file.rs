@@ -123,6 +123,12 @@ pub(crate) fn dup_to(from: i32, to: i32) -> Result<(), Errno> {
     check_int(unsafe { libc::dup3(from, to, 0) }).map(drop)
 }
 
+/// dup3(2): `to` becomes a copy of `from` that exec closes. `from` must be another number.
+pub(crate) fn dup_over(from: i32, to: i32) -> Result<(), Errno> {
+    // SAFETY: dup3 takes descriptor numbers and touches no memory.
+    check_int(unsafe { libc::dup3(from, to, libc::O_CLOEXEC) }).map(drop)
+}
+
 /// What flock(2) is to do.
 #[derive(Clone, Copy)]
 pub(crate) enum Lock {

@@ -89,24 +89,41 @@ pub(crate) fn attach_at(tree: i32, dir: i32, path: &CStr) -> Result<(), Errno> {
     .map(drop)
 }
 
-fn set_attr(tree: i32, attr: &MountAttr, recursive: bool) -> Result<(), Errno> {
+fn set_attr(dir: i32, path: &CStr, attr: &MountAttr, recursive: bool) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     let size = size_of::<MountAttr>();
-    // SAFETY: mount_setattr reads an empty static path and `size` bytes of `attr`, which is a `struct mount_attr`.
-    check(unsafe {
-        libc::syscall(libc::SYS_mount_setattr, tree, EMPTY.as_ptr(), flags, attr as *const MountAttr, size)
-    })
-    .map(drop)
+    // SAFETY: mount_setattr reads a NUL-terminated path and `size` bytes of `attr`, which is a `struct mount_attr`.
+    check(unsafe { libc::syscall(libc::SYS_mount_setattr, dir, path.as_ptr(), flags, attr as *const MountAttr, size) })
+        .map(drop)
 }
 
 /// mount_setattr(2): adds attributes.
 pub(crate) fn restrict(tree: i32, attr: u64, recursive: bool) -> Result<(), Errno> {
-    set_attr(tree, &MountAttr { attr_set: attr, attr_clr: 0, propagation: 0, userns_fd: 0 }, recursive)
+    restrict_at(tree, EMPTY, attr, recursive)
+}
+
+/// mount_setattr(2) on the mount at a path.
+pub(crate) fn restrict_at(dir: i32, path: &CStr, attr: u64, recursive: bool) -> Result<(), Errno> {
+    set_attr(dir, path, &MountAttr { attr_set: attr, attr_clr: 0, propagation: 0, userns_fd: 0 }, recursive)
+}
+
+/// mount(2) MS_BIND: two thirds of what a tree's clone, its attachment and its descriptors cost, but it follows links to
+/// `target`, which must be a path of our own.
+pub(crate) fn bind(source: &CStr, target: &CStr, recursive: bool) -> Result<(), Errno> {
+    let flags = libc::MS_BIND | if recursive { libc::MS_REC } else { 0 };
+    let none = std::ptr::null::<libc::c_char>();
+    // SAFETY: mount reads two NUL-terminated paths that outlive the call; a bind takes neither a type nor data.
+    check_int(unsafe { libc::mount(source.as_ptr(), target.as_ptr(), none, flags, none.cast()) }).map(drop)
 }
 
 /// mount_setattr(2) MOUNT_ATTR_IDMAP: ids on a detached tree appear as `user_ns` maps them.
 pub(crate) fn idmap(tree: i32, user_ns: i32, recursive: bool) -> Result<(), Errno> {
-    set_attr(tree, &MountAttr { attr_set: IDMAP, attr_clr: 0, propagation: 0, userns_fd: user_ns as u64 }, recursive)
+    set_attr(
+        tree,
+        EMPTY,
+        &MountAttr { attr_set: IDMAP, attr_clr: 0, propagation: 0, userns_fd: user_ns as u64 },
+        recursive,
+    )
 }
 
 /// pivot_root(".", "."): the current directory, a mount, becomes the root; the old root lies over it.

@@ -223,9 +223,9 @@ pub(crate) fn unshare(flags: i32) -> Result<(), Errno> {
 }
 
 /// setns(2)
-pub(crate) fn setns(namespace: BorrowedFd<'_>, kind: i32) -> Result<(), Errno> {
+pub(crate) fn setns(namespace: i32, kind: i32) -> Result<(), Errno> {
     // SAFETY: setns takes two numbers and touches no memory.
-    check_int(unsafe { libc::setns(namespace.as_raw_fd(), kind) }).map(drop)
+    check_int(unsafe { libc::setns(namespace, kind) }).map(drop)
 }
 
 /// setgroups(2) to none. By the system call itself: libc's function signals every thread.

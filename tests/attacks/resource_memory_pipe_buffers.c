@@ -1,5 +1,6 @@
 // technique: as many full pipes as the kernel gives, in many processes
-// layer: memory limit, or the kernel's own cap per user
+// layer: memory limit; looking at processes cannot see it, and says so in the report
+// needs: kernel-limits
 // run: --mem 64M --wall-time 10s
 // expect: status=ok|memory-limit
 #include "attack.h"

@@ -61,7 +61,7 @@ impl Candidates {
         };
         let own = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
         let bench = copy(&own, "bench")?;
-        let sandbox = copy(Path::new(env!("CARGO_BIN_EXE_sandbox")), "sandbox")?;
+        let sandbox = copy(&options.binary, "sandbox")?;
         let mut sandboxes = vec![(String::new(), sandbox.clone())];
         for (name, path) in &options.sandboxes {
             sandboxes.push((format!("{name}: "), copy(path, &format!("sandbox-{name}"))?));

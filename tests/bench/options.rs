@@ -12,18 +12,21 @@ Parts (all but `calls` by default):
   cpu          CPU time per run, of the whole machine: teardown goes on after a run's end
   memory       resident set of the launcher, size of the binary
   inside       what costs a program time inside: the same program bare and in the sandbox
-  calls        system calls of one run, beside tests/bench/baseline.json (needs strace)
+  calls        system calls of one run, beside tests/bench/baseline.json; see tests/bench/guard (needs strace)
 
 Options:
   --rounds N            how often each candidate runs (400)
   --pause MS            between two runs, for what is torn down after a run's end (2)
   --seconds S           of each throughput figure (10)
   --only WORD[,WORD]…   candidates whose name holds one of these words; `plain` always runs
+  --binary PATH         the sandbox to measure, instead of the one just built
   --sandbox NAME=PATH   one more sandbox binary, beside the one just built; may be given several times
   --json FILE           the figures as JSON, too
   --baseline FILE       what `calls` compares with (tests/bench/baseline.json)
   --write-baseline      make `calls` write it instead
   --tolerance PERCENT   how much more `calls` lets pass (10)
+
+On a busy machine, give its program real-time priority, and with it all that it starts: chrt -r 5 target/…/start-…
 ";
 
 /// One group of figures.
@@ -60,6 +63,7 @@ pub(crate) struct Options {
     pub(crate) pause: Duration,
     pub(crate) seconds: u64,
     pub(crate) only: Vec<String>,
+    pub(crate) binary: PathBuf,
     /// Names and paths of more sandbox binaries.
     pub(crate) sandboxes: Vec<(String, PathBuf)>,
     pub(crate) json: Option<String>,
@@ -77,6 +81,7 @@ impl Options {
             pause: Duration::from_millis(2),
             seconds: 10,
             only: Vec::new(),
+            binary: env!("CARGO_BIN_EXE_sandbox").into(),
             sandboxes: Vec::new(),
             json: None,
             baseline: concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/baseline.json").into(),
@@ -98,6 +103,7 @@ impl Options {
                 "--pause" => options.pause = Duration::from_millis(number(value()?)?),
                 "--seconds" => options.seconds = number(value()?)?.max(1),
                 "--only" => options.only.extend(value()?.split(',').map(str::to_owned)),
+                "--binary" => options.binary = value()?.into(),
                 "--sandbox" => {
                     let value = value()?;
                     let (name, path) = value.split_once('=').ok_or("--sandbox is written NAME=PATH")?;
