@@ -26,6 +26,9 @@ PACKAGES = [
 # Links to the directories of the same names in /usr.
 MERGED = ("bin", "sbin", "lib", "lib64")
 
+# What nobody reads in a guest.
+UNUSED = [("usr", "share", name) for name in ("doc", "info", "locale", "man")]
+
 
 def _cargo(profile, *words):
     """What cargo made, as {target name: path}."""
@@ -66,7 +69,8 @@ def _copy(source, target, mode):
 
 def _commands(cache):
     """The packages' files, as a machine has them whose /bin, /sbin and /lib are links into /usr."""
-    tree = cache / "commands"
+    key = hashlib.sha256(repr((SUITE, PACKAGES)).encode()).hexdigest()[:20]
+    tree = cache / "commands" / key
     if (tree / "complete").exists():
         return tree
     shutil.rmtree(tree, ignore_errors=True)
@@ -78,7 +82,7 @@ def _commands(cache):
         raise
     for path in sorted((tree / "unpacked").rglob("*")):
         inside = path.relative_to(tree / "unpacked")
-        if inside.parts[:2] == ("usr", "share") or (path.is_dir() and not path.is_symlink()):
+        if inside.parts[:3] in UNUSED or (path.is_dir() and not path.is_symlink()):
             continue
         merged = inside if inside.parts[0] not in MERGED else Path("usr", inside)
         target = tree / "root" / merged

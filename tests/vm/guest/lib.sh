@@ -93,10 +93,10 @@ delegate() {
 # mend: does what the hint on stderr says, as root and word for word.
 mend() {
 	hint=$(sed -n '/^hint: /,$s/^\(hint:\|     \) //p' /tmp/errors)
-	if (eval "$hint") >/tmp/report 2>/tmp/errors; then
+	if [ -n "$hint" ] && (eval "$hint") >/tmp/report 2>/tmp/errors; then
 		pass "$subject: mended by: $hint"
 	else
-		fail "$subject: the hint cannot be done: $hint"
+		fail "$subject: the hint cannot be done: ${hint:-there is none}"
 	fi
 }
 

@@ -4,7 +4,6 @@
 # boot: apparmor=1 lsm=landlock,yama,apparmor
 mount -t securityfs none /sys/kernel/security
 mount -t cgroup2 none /sys/fs/cgroup
-ls /proc/sys/kernel/ | grep -i -e apparmor -e userns
 cat >/etc/apparmor.d/denied <<'PROFILE'
 abi <abi/4.0>,
 profile denied /usr/bin/sandbox {

@@ -4,7 +4,7 @@
 mount -t cgroup2 none /sys/fs/cgroup
 delegate user.slice/user-1000.slice/user@1000.service '+memory +pids +cpu'
 check user
-has '"landlock_abi":null'
+has '"landlock_abi":0'
 report user true
 code 0
 has '"landlock_abi":null'
