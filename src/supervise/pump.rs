@@ -323,13 +323,19 @@ impl Drain {
                 // Zero pages of the kernel's: most runs write too little to touch them all.
                 *buffer = vec![0; CHUNK];
             }
-            match nix::unistd::read(pipe, buffer) {
+            // However often a signal interrupts it: bytes that are left in the pipe at the end are lost.
+            let read = loop {
+                match nix::unistd::read(pipe, buffer) {
+                    Err(Errno::EINTR) => {}
+                    answer => break answer,
+                }
+            };
+            match read {
                 Ok(0) => {
                     self.pipe = None;
                     return;
                 }
                 Ok(count) => self.take(buffer.get(..count).unwrap_or_default()),
-                Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return,
                 Err(errno) => {
                     self.fail(errno.into());

@@ -253,8 +253,14 @@ fn check_ledger(spec: &Spec, plan: &Plan) {
 fn check_isolation(spec: &Spec, host: &Host, plan: &Plan) {
     let always = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     let network = plan.isolation.network == "none";
-    let wanted = always | if network { libc::CLONE_NEWNET } else { 0 };
-    assert_eq!(plan.namespaces, wanted as u64);
+    assert_eq!(plan.namespaces, always as u64);
+    // Init makes it beside its mounts, and enters it before it lets go of the host's.
+    let place = |wanted: fn(&Step) -> bool| plan.room.iter().position(wanted);
+    let (begun, entered) =
+        (place(|step| matches!(step, Step::NetNamespace)), place(|step| matches!(step, Step::EnterNetNamespace)));
+    assert_eq!((begun.is_some(), entered.is_some()), (network, network));
+    assert!(begun <= entered && entered < Some(plan.room.len()));
+    assert!(entered.is_none() || entered < place(|step| matches!(step, Step::NotDumpable)));
     assert_eq!(plan.isolation.namespaces.contains(&"net".to_owned()), network);
     assert!(plan.id_map.outer_uid != 0 && plan.id_map.inner_uid != 0, "uid 0 on one side");
     assert!(host.uid != 0 || plan.id_map.outer_gid != 0, "gid 0 outside");
